@@ -1,0 +1,1 @@
+"""beectl, the command line of a mesh: one file a command group."""

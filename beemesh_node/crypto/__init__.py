@@ -1,0 +1,1 @@
+"""Post-quantum primitives, keys and their storage."""

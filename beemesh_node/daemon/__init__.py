@@ -1,0 +1,1 @@
+"""beemeshd: configuration, wiring, supervision and the local socket."""

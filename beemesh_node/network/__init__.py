@@ -1,0 +1,1 @@
+"""libp2p behind one hardened door. Nothing else imports libp2p."""

@@ -1,0 +1,1 @@
+"""Envelope, signed objects and messages, and the generated FlatBuffers beneath them."""

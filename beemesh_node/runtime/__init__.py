@@ -1,0 +1,1 @@
+"""Containers through Podman. Nothing else imports podman."""

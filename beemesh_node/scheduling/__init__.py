@@ -1,0 +1,1 @@
+"""Decision core: which machine runs which slot. No I/O, no clock."""

@@ -1,0 +1,1 @@
+"""Kubernetes manifests in and out, and the pod model that machines run."""
