@@ -1,0 +1,567 @@
+"""Every payload that travels in an envelope, as immutable data. `schemas/messages.fbs` has a table for each.
+
+Who may send what stands in `PAYLOADS`, beside the type number that the header carries and the context string signs.
+Amounts: CPU in millicores, memory in bytes, times in milliseconds of mesh time since the Unix epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+# ---- machines to all members (under the epoch) ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """v1.Taint: keeps pods away that do not tolerate it. `effect` is NoSchedule, PreferNoSchedule or NoExecute."""
+
+    key: str
+    value: str = ""
+    effect: str = "NoSchedule"
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A machine says that it is there and what it has. Sent at a rate that falls as the mesh grows."""
+
+    statement: bytes
+    """The session statement object: session id and KEM key, by which others seal to this machine."""
+    addresses: tuple[str, ...]
+    """Multiaddrs at which it can be dialled."""
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]
+    unschedulable: bool
+    """Cordoned: keeps what it has, takes nothing new."""
+    cpu_allocatable: int
+    memory_allocatable: int
+    cpu_reserved: int
+    memory_reserved: int
+    host_ports: tuple[int, ...]
+    """Ports of the machine that pods already hold."""
+    pods: int
+    architecture: str
+    operating_system: str
+    kernel: str
+    runtime_version: str
+    node_version: str
+    started_at: int
+    """When this daemon started."""
+    sequence: int
+    """Grows with every presence of one session; the greatest is the newest."""
+    period_ms: int
+    """When the next one is due; three missed mean that nothing is known of the machine."""
+    ready: bool
+    reason: str
+    """Why it is not ready ("Podman does not answer: …"), else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A machine stops in order, and says so, so that nobody suspects it dead."""
+
+    restarting: bool
+    """True for a restart: its pods go on running and it will be back."""
+
+
+# ---- operators to guardians -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedBlock:
+    """A block and what opens it."""
+
+    cid: str
+    block: bytes
+    content_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A new record with the block it names (and, between guardians, those of earlier revisions). Storing it is the commit.
+
+    Also what guardians push to each other: the record's own signature is what counts, not who brings it.
+    """
+
+    record: bytes
+    blocks: tuple[KeyedBlock, ...]
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReply:
+    """`accepted`, or why not. On a conflict `current` is the record that the guardian holds instead."""
+
+    accepted: bool
+    reason: str = ""
+    message: str = ""
+    current: bytes = b""
+    warnings: tuple[str, ...] = ()
+
+
+class Resource(IntEnum):
+    """What a `ListRequest` asks for."""
+
+    MACHINES = 0
+    WORKLOADS = 1
+    PODS = 2
+    EVENTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """Asks a machine for what it knows. Empty fields do not restrict."""
+
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+    content: bool = False
+    """With the records' blocks and keys: all revisions kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineEntry:
+    """A member as the answering machine knows it."""
+
+    machine: str
+    certificate: bytes
+    statement: bytes
+    presence: Presence | None
+    age_ms: int
+    """How long ago it was last heard."""
+    connected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadEntry:
+    """A declaration as a guardian knows it."""
+
+    record: bytes
+    blocks: tuple[KeyedBlock, ...]
+    guardians: tuple[str, ...]
+    coordinator: str
+    shadowed: bool
+    message: str
+    """Why it is not (yet) as declared, in a sentence: what `describe` shows."""
+    progress_failed: bool
+    """The rollout passed its progress deadline."""
+    progressed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRef:
+    """One replica on one machine. Of two for a slot and revision the lower (attempt, machine) is better."""
+
+    uid: str
+    sequence: int
+    slot: int
+    attempt: int
+    machine: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerReport:
+    """workloads.pod.ContainerStatus as it travels; see there."""
+
+    name: str
+    image: str
+    state: str
+    ready: bool
+    started: bool
+    restart_count: int
+    reason: str
+    message: str
+    exit_code: int
+    started_at: int
+    finished_at: int
+    container_id: str
+    image_id: str
+    last_exit_code: int
+    last_reason: str
+    last_finished_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimReport:
+    """The machine of a claim says how it is. `gone` ends the claim."""
+
+    claim: ClaimRef
+    namespace: str
+    workload: str
+    pod_name: str
+    pod_uid: str
+    phase: str
+    ready: bool
+    reason: str
+    message: str
+    pod_ip: str
+    host_ip: str
+    created_at: int
+    started_at: int
+    containers: tuple[ContainerReport, ...]
+    init_containers: tuple[ContainerReport, ...]
+    gone: bool
+    version: int
+    """Grows with every report of one claim, so that late ones are known as old."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventReport:
+    """v1.Event in short. `uid` is the declaration it is about; `count` how often it happened since `first_at`."""
+
+    uid: str
+    namespace: str
+    kind: str
+    name: str
+    type: str
+    """Normal or Warning."""
+    reason: str
+    message: str
+    machine: str
+    first_at: int
+    last_at: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListReply:
+    """The answer to a `ListRequest`; only the field asked for is filled."""
+
+    machines: tuple[MachineEntry, ...] = ()
+    workloads: tuple[WorkloadEntry, ...] = ()
+    pods: tuple[ClaimReport, ...] = ()
+    events: tuple[EventReport, ...] = ()
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogsRequest:
+    """Asks the machine of a claim for a container's output, which follows on the sealed stream."""
+
+    claim: ClaimRef
+    container: str
+    follow: bool
+    previous: bool
+    timestamps: bool
+    tail: int
+    """Lines from the end; -1 for all."""
+    since: int
+    """Not older than this time; 0 for all."""
+    stream_secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ExecRequest:
+    """Asks the machine of a claim to run a command in a container; its streams travel on the sealed stream."""
+
+    claim: ClaimRef
+    container: str
+    command: tuple[str, ...]
+    stdin: bool
+    tty: bool
+    stream_secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReply:
+    """Whether the sealed stream follows."""
+
+    accepted: bool
+    reason: str = ""
+    message: str = ""
+
+
+# ---- scheduling, between machines -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """v1.NodeSelectorRequirement and LabelSelectorRequirement: `operator` In, NotIn, Exists, DoesNotExist, Gt, Lt."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Expressions that must all hold. `weight` is 0 for a required term, 1 to 100 for a preferred one."""
+
+    expressions: tuple[Expression, ...]
+    weight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Toleration:
+    """v1.Toleration: `operator` is Equal or Exists; an empty `effect` or key matches all."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodTerm:
+    """Pod (anti-)affinity: pods with these labels (in these namespaces), counted per value of the topology key."""
+
+    selector: tuple[Expression, ...]
+    namespaces: tuple[str, ...]
+    topology_key: str
+    anti: bool
+    weight: int = 0
+    """0 for a required term, 1 to 100 for a preferred one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a machine must have to run one replica. All of it is readable by every member; manifests are not in it."""
+
+    cpu_millis: int
+    memory_bytes: int
+    host_ports: tuple[int, ...] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    node_terms: tuple[Term, ...] = ()
+    """Required terms of which one must hold; none means no restriction."""
+    preferred_terms: tuple[Term, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    pod_terms: tuple[PodTerm, ...] = ()
+    images: tuple[str, ...] = ()
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A guardian asks a machine whether it could run replicas of a declaration, and how many."""
+
+    task_id: bytes
+    uid: str
+    sequence: int
+    count: int
+    requirements: Requirements
+
+
+class NoReason(IntEnum):
+    """Why a machine cannot take a replica. The words that people see stand in scheduling.reasons."""
+
+    CPU = 0
+    MEMORY = 1
+    ARCHITECTURE = 2
+    NODE_SELECTOR = 3
+    NODE_AFFINITY = 4
+    TAINT = 5
+    HOST_PORT = 6
+    CORDONED = 7
+    POD_AFFINITY = 8
+    POD_ANTI_AFFINITY = 9
+    PODS = 10
+    NOT_READY = 11
+    OUTDATED = 12
+    STARTING = 13
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One reason with the detail that helps ("needs 4Gi, 1.2Gi free")."""
+
+    reason: NoReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bid:
+    """How many replicas the machine could take (0 with reasons), and how well. A higher score is better."""
+
+    task_id: bytes
+    slots: int
+    score: int
+    """0 to 1000, from the share of what would stay free, preferred terms and images present."""
+    running: int
+    """Replicas of this declaration that it already runs: for spreading."""
+    refusals: tuple[Refusal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SlotAttempt:
+    """A slot and which attempt at it this is."""
+
+    slot: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A guardian gives slots to a winner, with the operator's own record and what opens its block."""
+
+    task_id: bytes
+    record: bytes
+    block: KeyedBlock
+    slots: tuple[SlotAttempt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRefusal:
+    """A slot that the machine would not take after all."""
+
+    slot: int
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentReply:
+    """Which slots are reserved and starting, and which are not."""
+
+    accepted: tuple[int, ...]
+    refused: tuple[SlotRefusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A guardian shows a runner why its claim is over: a newer record, or a better claim that it may ask itself."""
+
+    claim: ClaimRef
+    record: bytes
+    better: ClaimRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimQuery:
+    """Asks the holder of a claim how it is."""
+
+    claim: ClaimRef
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimReply:
+    """The claim as its holder knows it; empty when it holds no such claim."""
+
+    reports: tuple[ClaimReport, ...]
+
+
+# ---- keeping copies -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A record that somebody holds, by its hash."""
+
+    uid: str
+    sequence: int
+    deleted: bool
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What the sender holds of what both should hold. The reply names what it lacks and what it has newer."""
+
+    held: tuple[Held, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DigestReply:
+    """`wanted`: uids to send. `newer`: what the answering one holds that the asker lacks or has older."""
+
+    wanted: tuple[str, ...]
+    newer: tuple[Commit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordQuery:
+    """Asks for the newest record of a declaration."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReply:
+    """The record, or nothing."""
+
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRequest:
+    """Asks for a block by its content id. The block is ciphertext: holding it is no right to read it."""
+
+    cid: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlockReply:
+    """The block, or nothing."""
+
+    block: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IntroductionRequest:
+    """Asks who the member behind a fingerprint or machine id is. Give one of both."""
+
+    fingerprint: bytes
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class IntroductionReply:
+    """Certificate and session statement, both signed by those who can; or nothing."""
+
+    certificate: bytes
+    statement: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Not done, and why. `code` is a Kubernetes-like reason: NotFound, Forbidden, Conflict, Invalid, Unavailable."""
+
+    code: str
+    message: str
+
+
+class Sender(IntEnum):
+    """Which roles may send a payload."""
+
+    MACHINE = 1
+    OPERATOR = 2
+    ANY = 3
+
+
+PAYLOADS: Mapping[int, tuple[type, Sender]] = {
+    1: (Presence, Sender.MACHINE),
+    2: (Leaving, Sender.MACHINE),
+    10: (Commit, Sender.ANY),
+    11: (CommitReply, Sender.MACHINE),
+    12: (ListRequest, Sender.OPERATOR),
+    13: (ListReply, Sender.MACHINE),
+    14: (LogsRequest, Sender.OPERATOR),
+    15: (ExecRequest, Sender.OPERATOR),
+    16: (StreamReply, Sender.MACHINE),
+    20: (Task, Sender.MACHINE),
+    21: (Bid, Sender.MACHINE),
+    22: (Assignment, Sender.MACHINE),
+    23: (AssignmentReply, Sender.MACHINE),
+    24: (ClaimReport, Sender.MACHINE),
+    25: (Release, Sender.MACHINE),
+    26: (ClaimQuery, Sender.MACHINE),
+    27: (ClaimReply, Sender.MACHINE),
+    28: (EventReport, Sender.MACHINE),
+    30: (Digest, Sender.MACHINE),
+    31: (DigestReply, Sender.MACHINE),
+    32: (RecordQuery, Sender.ANY),
+    33: (RecordReply, Sender.MACHINE),
+    34: (BlockRequest, Sender.ANY),
+    35: (BlockReply, Sender.MACHINE),
+    36: (IntroductionRequest, Sender.ANY),
+    37: (IntroductionReply, Sender.MACHINE),
+    40: (Ack, Sender.MACHINE),
+    41: (Failure, Sender.MACHINE),
+}
+"""Type number in the header -> payload class and who may send it."""
