@@ -201,8 +201,10 @@ class PodTemplate:
 
 @dataclass(frozen=True, slots=True)
 class PodIdentity:
-    """Which replica of which declaration and revision a pod is. It is written on the containers as labels, and by it a
-    restarted daemon knows its pods again."""
+    """Which replica of which declaration and revision a pod is.
+
+    It is written on the containers as labels, and by it a restarted daemon knows its pods again.
+    """
 
     namespace: str
     kind: str
@@ -248,7 +250,7 @@ class ContainerStatus:
     started: bool = False
     restart_count: int = 0
     reason: str = ""
-    """Kubernetes' word: ContainerCreating, ErrImagePull, ImagePullBackOff, CrashLoopBackOff, Completed, Error, OOMKilled."""
+    """Kubernetes' word: ContainerCreating, ErrImagePull, ImagePullBackOff, CrashLoopBackOff, Completed, OOMKilled …"""
     message: str = ""
     exit_code: int = 0
     started_at_ms: int = 0

@@ -1,0 +1,1 @@
+"""Signed and sealed questions and answers between members, over the network and through relays."""

@@ -1,0 +1,102 @@
+"""The record of a workload: the signed, mutable name of a declaration, as an IPNS record is for a key.
+
+What travels is an *attested record*: the owner's certificate and the record, each a signed object, so that it can be
+believed years later by machines that never met its owner. Expiry bars messages, never records: the chain of the
+certificate is checked without its dates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from beemesh_node.crypto.provider import SigningKey
+from beemesh_node.protocol.certificate import Certificate
+from beemesh_node.protocol.codec import decode, encode
+from beemesh_node.protocol.errors import MalformedError
+from beemesh_node.protocol.objects import open_object, sign_object
+
+RECORD_KIND = "record"
+MAX_RECORD = 32 * 1024
+"""Bytes of an attested record: a certificate of about 7 KB, and a record with its revisions."""
+
+_LENGTH = struct.Struct(">I")
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionRef:
+    """An earlier or the present state of the template, for `rollout history` and `undo`."""
+
+    number: int
+    cid: str
+    key_commitment: bytes
+    template_hash: str
+    created_at: int
+    change_cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What an operator declares under one name. Of one uid the greatest (deleted, sequence, digest) wins."""
+
+    mesh_id: bytes
+    namespace: str
+    kind: str
+    name: str
+    uid: str
+    generation: int
+    """Of several live uids under one name the greatest (generation, uid) runs."""
+    sequence: int
+    """Grows by one with every change of this declaration."""
+    parent: bytes
+    """Digest of the record this one changes; empty for the first."""
+    deleted: bool
+    """A tombstone: final for its uid."""
+    cid: str
+    key_commitment: bytes
+    revisions: tuple[RevisionRef, ...]
+    """The present one last."""
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttestedRecord:
+    """A record whose signature and chain have been checked, with its exact bytes."""
+
+    record: Record
+    owner: Certificate
+    raw: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the exact bytes."""
+        return hashlib.sha256(self.raw).digest()
+
+    @property
+    def rank(self) -> tuple[bool, int, bytes]:
+        """Of two records of one uid the one with the greater rank wins, whoever looks."""
+        return (self.record.deleted, self.record.sequence, self.digest)
+
+
+def attest(record: Record, certificate: bytes, key: SigningKey) -> bytes:
+    """Sign `record` with the owner's `key` and put the owner's certificate in front of it."""
+    return _LENGTH.pack(len(certificate)) + certificate + sign_object(RECORD_KIND, encode(record), key)
+
+
+def open_record(raw: bytes, chain: Callable[[bytes], Certificate]) -> AttestedRecord:
+    """Check and read an attested record.
+
+    `chain` verifies a certificate's exact bytes against the trusted roots, without its dates, or raises a
+    `ProtocolError`. Whether the owner may write this namespace is the caller's question. Raises `MalformedError` for
+    anything that is no attested record, and what `chain` and `open_object` raise.
+    """
+    if not _LENGTH.size < len(raw) <= MAX_RECORD:
+        raise MalformedError(f"a record of {len(raw)} bytes: expected at most {MAX_RECORD}")
+    (size,) = _LENGTH.unpack_from(raw)
+    if size > len(raw) - _LENGTH.size:
+        raise MalformedError("a record that is cut short inside its certificate")
+    owner = chain(raw[_LENGTH.size : _LENGTH.size + size])
+    body = open_object(RECORD_KIND, raw[_LENGTH.size + size :], owner.public_key, MAX_RECORD)
+    return AttestedRecord(decode(Record, body), owner, raw)
