@@ -79,7 +79,7 @@ class KeyedBlock:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A new record with the block it names (and, between guardians, those of earlier revisions). Storing it is the commit.
+    """A new record with its block (and, between guardians, those of earlier revisions). Storing it is the commit.
 
     Also what guardians push to each other: the record's own signature is what counts, not who brings it.
     """
@@ -514,6 +514,13 @@ class IntroductionReply:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayRequest:
+    """Asks to be joined to another machine: after an `Ack` every further frame is passed on unread, both ways."""
+
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ack:
     """Done."""
 
@@ -561,6 +568,7 @@ PAYLOADS: Mapping[int, tuple[type, Sender]] = {
     35: (BlockReply, Sender.MACHINE),
     36: (IntroductionRequest, Sender.ANY),
     37: (IntroductionReply, Sender.MACHINE),
+    38: (RelayRequest, Sender.ANY),
     40: (Ack, Sender.MACHINE),
     41: (Failure, Sender.MACHINE),
 }
