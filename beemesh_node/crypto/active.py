@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from beemesh_node.crypto.errors import ProviderUnavailableError
+from beemesh_node.crypto.liboqs import LiboqsProvider
 from beemesh_node.crypto.provider import KemKey, Provider, SigningKey
 from beemesh_node.crypto.pyca import PycaProvider
 
-_PROVIDERS: dict[str, Callable[[], Provider]] = {"cryptography": PycaProvider}
+_PROVIDERS: dict[str, Callable[[], Provider]] = {"cryptography": PycaProvider, "liboqs": LiboqsProvider}
 _active: Provider = PycaProvider()
 
 

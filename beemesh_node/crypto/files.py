@@ -1,0 +1,109 @@
+"""Files that only their owner may read: 0600 in a directory of 0700, written whole or not at all."""
+
+import contextlib
+import os
+import secrets
+import shlex
+import stat
+from pathlib import Path
+
+from beemesh_node.crypto.errors import InsecureKeyFileError, KeyExistsError, KeyNotFoundError, KeyStoreError
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def _refuse_others(path: Path, mode: int, wanted: int) -> None:
+    if stat.S_IMODE(mode) & _OTHERS:
+        raise InsecureKeyFileError(
+            f"{path}: mode {stat.S_IMODE(mode):04o} gives others access to private keys: "
+            f"run chmod {wanted:o} {shlex.quote(str(path))}"
+        )
+
+
+def read_private(path: Path, limit: int) -> bytes:
+    """Read a regular file that only its owner may read, of at most `limit` bytes.
+
+    Raises:
+        KeyNotFoundError: there is no such file.
+        InsecureKeyFileError: group or others have any access to it.
+        KeyStoreError: it is no regular file, too long, or unreadable.
+    """
+    try:
+        # Non-blocking, so that a named pipe is refused below instead of waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyStoreError(f"{path}: not a regular file; name the file that holds the key")
+            _refuse_others(path, status.st_mode, 0o600)
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        raise KeyNotFoundError(f"{path}: no such file; create the key first or correct the path") from None
+    except OSError as error:
+        raise KeyStoreError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise KeyStoreError(f"{path}: longer than {limit} bytes; this is not such a file")
+    return data
+
+
+def write_private(path: Path, data: bytes, *, replace: bool) -> None:
+    """Write a file that survives power loss either whole or not at all, readable by its owner alone.
+
+    A missing directory is made with mode 0700.
+
+    Raises:
+        KeyExistsError: the file exists and `replace` is false.
+        InsecureKeyFileError: others have access to the directory.
+        KeyStoreError: it cannot be written; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_others(path.parent, path.parent.stat().st_mode, 0o700)
+        try:
+            _write_synced(temporary, data)
+            if replace:
+                temporary.rename(path)
+            else:
+                # Unlike rename, link fails when the name exists: no race can overwrite a key.
+                path.hardlink_to(temporary)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+        _sync_directory(path.parent)
+    except FileExistsError:
+        raise KeyExistsError(f"{path}: exists already; ask for replacement, or choose another path") from None
+    except OSError as error:
+        raise KeyStoreError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def remove_private(path: Path) -> None:
+    """Remove a file for good as far as the file system allows; a missing one is no error.
+
+    Raises:
+        KeyStoreError: it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        _sync_directory(path.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise KeyStoreError(f"{path}: cannot be removed: {error.strerror}") from error
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
