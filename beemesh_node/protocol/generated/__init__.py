@@ -1,0 +1,1 @@
+"""What schemas/generate.py writes from the FlatBuffers schemas."""
