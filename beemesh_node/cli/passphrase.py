@@ -1,0 +1,52 @@
+"""Where a passphrase comes from: a file named by `BEEMESH_PASSPHRASE_FILE`, or the keyboard. Never an argument."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from beemesh_node.cli.errors import refused
+
+VARIABLE = "BEEMESH_PASSPHRASE_FILE"
+_MAX = 4096
+
+
+def from_file() -> str | None:
+    """The first line of the file that the environment names; None when it names none. Raises `CliError`."""
+    name = os.environ.get(VARIABLE)
+    if not name:
+        return None
+    try:
+        with Path(name).open("rb") as file:
+            text = file.read(_MAX).decode()
+    except OSError as error:
+        raise refused(f"{name} (from {VARIABLE}): {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise refused(f"{name} (from {VARIABLE}): not UTF-8 text") from None
+    line = text.split("\n", 1)[0].removesuffix("\r")
+    if not line:
+        raise refused(f"{name} (from {VARIABLE}): its first line is empty; write the passphrase there")
+    return line
+
+
+def existing(key: Path) -> str:
+    """The passphrase of an encrypted key. Raises `CliError` when there is nobody to ask."""
+    given = from_file()
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise refused(f"{key} is encrypted: put its passphrase into a file and name that in {VARIABLE}")
+    return str(click.prompt(f"Passphrase of {key}", hide_input=True, err=True))
+
+
+def new(key: Path) -> str:
+    """A passphrase for a key to be made, typed twice. Raises `CliError` when there is nobody to ask."""
+    given = from_file()
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise refused(f"no passphrase for {key}: put it into a file and name that in {VARIABLE}")
+    return str(click.prompt(f"New passphrase of {key}", hide_input=True, confirmation_prompt=True, err=True))
