@@ -209,6 +209,13 @@ class ClaimReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimReports:
+    """The machine of these claims tells their guardian how they are: all that changed within a moment, in one message."""
+
+    reports: tuple[ClaimReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EventReport:
     """v1.Event in short. `uid` is the declaration it is about; `count` how often it happened since `first_at`."""
 
@@ -342,6 +349,9 @@ class Task:
     sequence: int
     count: int
     requirements: Requirements
+    namespace: str = ""
+    """With `labels`, filled only when the requirements hold pod terms: these compare a pod with its neighbours."""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class NoReason(IntEnum):
@@ -361,6 +371,8 @@ class NoReason(IntEnum):
     NOT_READY = 11
     OUTDATED = 12
     STARTING = 13
+    BACK_OFF = 14
+    UNANSWERED = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,8 +447,15 @@ class ClaimQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimsQuery:
+    """Asks a machine for all that it holds or knows of a declaration's claims: how a guardian that is new learns."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimReply:
-    """The claim as its holder knows it; empty when it holds no such claim."""
+    """What is known of the claims asked for. Of the answering machine's own claims it is all there is."""
 
     reports: tuple[ClaimReport, ...]
 
@@ -555,11 +574,12 @@ PAYLOADS: Mapping[int, tuple[type, Sender]] = {
     21: (Bid, Sender.MACHINE),
     22: (Assignment, Sender.MACHINE),
     23: (AssignmentReply, Sender.MACHINE),
-    24: (ClaimReport, Sender.MACHINE),
+    24: (ClaimReports, Sender.MACHINE),
     25: (Release, Sender.MACHINE),
     26: (ClaimQuery, Sender.MACHINE),
     27: (ClaimReply, Sender.MACHINE),
     28: (EventReport, Sender.MACHINE),
+    29: (ClaimsQuery, Sender.MACHINE),
     30: (Digest, Sender.MACHINE),
     31: (DigestReply, Sender.MACHINE),
     32: (RecordQuery, Sender.ANY),
