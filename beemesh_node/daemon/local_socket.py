@@ -11,14 +11,11 @@ import socket
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import structlog
 import trio
-
-if TYPE_CHECKING:
-    from trio import TaskStatus
 
 log = structlog.get_logger()
 
@@ -30,15 +27,13 @@ class LocalSocketError(Exception):
     """The socket cannot be opened; the message names it and says what to do."""
 
 
-async def serve_local_socket(
-    path: Path, status: Callable[[], Mapping[str, Any]], task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Write `status()` to whoever connects, for ever. Raises `LocalSocketError` when the socket cannot be opened."""
-    listener = trio.SocketListener(trio.socket.from_stdlib_socket(_listen(path)))
+async def serve_local_socket(path: Path, listener: socket.socket, status: Callable[[], Mapping[str, Any]]) -> None:
+    """Write `status()` to whoever connects to the `listener` bound at `path`, for ever; then remove the socket."""
     limiter = trio.CapacityLimiter(_CLIENTS)
-    task_status.started()
     try:
-        await trio.serve_listeners(partial(_answer, status, limiter), [listener])
+        await trio.serve_listeners(
+            partial(_answer, status, limiter), [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
+        )
     finally:
         path.unlink(missing_ok=True)  # noqa: ASYNC240 - one call on a local file system
 
@@ -54,7 +49,8 @@ async def _answer(
             log.debug("local client went away", error=repr(error))
 
 
-def _listen(path: Path) -> socket.socket:
+def bind_local_socket(path: Path) -> socket.socket:
+    """Take the place at `path`, removing a socket that nobody serves any more. Raises `LocalSocketError`."""
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         if path.exists():
