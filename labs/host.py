@@ -1,0 +1,145 @@
+"""What this computer is, and what Podman needs to be told because of it. Nothing here is assumed: all is detected."""
+
+import os
+import resource
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from labs.paths import CONTAINERS_CONF
+from labs.run import LabError, run, run_logged
+
+_CAP_SYS_RESOURCE = 24
+_PROGRAMS = {
+    # Debian package: a file by which one can tell that it is installed
+    "podman": "/usr/bin/podman",
+    "netavark": "/usr/lib/podman/netavark",
+    "aardvark-dns": "/usr/lib/podman/aardvark-dns",
+    "catatonit": "/usr/bin/catatonit",
+    "iptables": "/usr/sbin/iptables",
+    "nftables": "/usr/sbin/nft",
+    "mmdebstrap": "/usr/bin/mmdebstrap",
+    "busybox-static": "/usr/bin/busybox",
+    "openssh-client": "/usr/bin/ssh",
+    "iproute2": "/usr/sbin/ip",
+}
+
+
+@dataclass(frozen=True)
+class Host:
+    """The properties of this computer that matter to a lab."""
+
+    pure_cgroup2: bool
+    """Whether only the unified hierarchy is mounted. With a hybrid or version 1 hierarchy crun refuses to work, and so
+    does a systemd newer than 255 inside a container."""
+
+    systemd: bool
+    """Whether systemd runs here; without it Podman must manage cgroups itself."""
+
+    fixed_limits: dict[str, int]
+    """Hard resource limits that even root may not raise here (a container asking for more fails to start)."""
+
+    suite: str
+    """The Debian release of this computer, or "bookworm" where it is another system."""
+
+    @property
+    def oci_runtime(self) -> str:
+        """The program that starts containers."""
+        return "crun" if self.pure_cgroup2 else "runc"
+
+    @property
+    def machine_suite(self) -> str:
+        """The Debian release for lab machines: this computer's, unless its systemd could not run here in a container."""
+        return self.suite if self.pure_cgroup2 else "bookworm"
+
+    def containers_conf(self, *, inside: bool) -> str:
+        """Podman's configuration: for this computer, or (`inside`) for the Podman of a lab machine on it."""
+        manager = "systemd" if inside or self.systemd else "cgroupfs"
+        limits = ", ".join(f'"{name}={value}:{value}"' for name, value in sorted(self.fixed_limits.items()))
+        return "\n".join(
+            [
+                "# Written by the lab for this computer.",
+                "[containers]",
+                *([f"default_ulimits = [{limits}]"] if limits else []),
+                "[engine]",
+                f'runtime = "{self.oci_runtime}"',
+                f'cgroup_manager = "{manager}"',
+                *([] if inside or self.systemd else ['events_logger = "file"']),
+                "[network]",
+                'network_backend = "netavark"',
+                "",
+            ]
+        )
+
+
+def detect() -> Host:
+    """Look at this computer."""
+    release = _os_release()
+    suite = release.get("VERSION_CODENAME", "") if release.get("ID") == "debian" else ""
+    return Host(
+        pure_cgroup2=Path("/sys/fs/cgroup/cgroup.controllers").exists(),
+        systemd=Path("/run/systemd/system").is_dir(),
+        fixed_limits={} if _may_raise_limits() else _hard_limits(),
+        suite=suite if suite in {"bookworm", "trixie"} else "bookworm",
+    )
+
+
+def missing_packages(host: Host) -> list[str]:
+    """The Debian packages that a lab needs and that are not installed."""
+    wanted = dict(_PROGRAMS)
+    wanted[host.oci_runtime] = shutil.which(host.oci_runtime) or f"/usr/bin/{host.oci_runtime}"
+    return sorted(package for package, file in wanted.items() if not Path(file).exists())
+
+
+def install(packages: list[str]) -> None:
+    """Install Debian packages.
+
+    Raises:
+        LabError: there is no apt, or it failed.
+    """
+    if shutil.which("apt-get") is None:
+        raise LabError(f"this is no Debian: install {' '.join(packages)} yourself, then run ./lab up again")
+    env = {"DEBIAN_FRONTEND": "noninteractive"}
+    run_logged(["apt-get", "update"], "apt-update", env=env)
+    run_logged(["apt-get", "install", "-y", "--no-install-recommends", *packages], "apt-install", env=env)
+
+
+def prepare_podman(host: Host) -> None:
+    """Point Podman, here and in every program started from here, at a configuration that works on this computer.
+
+    The computer's own /etc/containers stays as it is.
+
+    Raises:
+        LabError: Podman does not answer.
+    """
+    CONTAINERS_CONF.parent.mkdir(parents=True, exist_ok=True)
+    CONTAINERS_CONF.write_text(host.containers_conf(inside=False))
+    os.environ["CONTAINERS_CONF"] = str(CONTAINERS_CONF)
+    try:
+        run(["podman", "info", "--format", "{{.Host.OCIRuntime.Name}}"], timeout=60)
+    except LabError as error:
+        raise LabError(f"Podman does not work on this computer: {error}") from error
+
+
+def _os_release() -> dict[str, str]:
+    lines = Path("/etc/os-release").read_text().splitlines()
+    return {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
+
+
+def _may_raise_limits() -> bool:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
+    return False
+
+
+def _hard_limits() -> dict[str, int]:
+    hard = {
+        "nofile": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        "nproc": resource.getrlimit(resource.RLIMIT_NPROC)[1],
+    }
+    limits = {name: value for name, value in hard.items() if value != resource.RLIM_INFINITY}
+    if "nproc" in limits:
+        # Podman lowers its own hard limit to this at start, and so that of all it starts.
+        limits["nproc"] = min(limits["nproc"], int(Path("/proc/sys/kernel/pid_max").read_text()))
+    return limits

@@ -1,0 +1,212 @@
+"""The machines of a lab: containers that boot systemd, reached as real machines are, over ssh."""
+
+import ipaddress
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from labs.image import HELLO_IMAGE, hello_archive
+from labs.paths import INVENTORY, KNOWN_HOSTS, LOGS, ROOT, SHARED_PLAYBOOKS, SSH_KEY, STATE
+from labs.run import LabError, run, run_logged
+
+CLASSES = ("cloud", "onprem", "iot")
+NETWORK = "beemesh-lab"
+_PREFIX = "beemesh-"
+_SUBNETS = ("10.77.40.0/24", "10.77.50.0/24", "172.29.77.0/24", "192.168.177.0/24")
+_FIRST_ADDRESS = 11
+_CUT_TABLE = "lab_cut"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine of the lab."""
+
+    name: str
+    address: str
+    machine_class: str
+    memory: str | None = None
+    """A bound on its memory as Podman writes it ("256m"); None for that of this computer."""
+
+    @property
+    def container(self) -> str:
+        """The name of its container."""
+        return _PREFIX + self.name
+
+
+def plan(count: int, small: int, subnet: str) -> list[Machine]:
+    """Name `count` machines, one cloud, one on-premises, one IoT and so on, and `small` more with little memory."""
+    hosts = ipaddress.ip_network(subnet)
+    machines = [
+        Machine(f"{CLASSES[i % 3]}-{i // 3 + 1}", str(hosts[_FIRST_ADDRESS + i]), CLASSES[i % 3]) for i in range(count)
+    ]
+    for i in range(small):
+        machines.append(Machine(f"small-{i + 1}", str(hosts[_FIRST_ADDRESS + count + i]), "iot", memory="256m"))
+    return machines
+
+
+def free_subnet(wanted: str | None) -> str:
+    """Return `wanted`, or a private subnet to which this computer has no route yet.
+
+    Raises:
+        LabError: all those the lab knows are taken; BEEMESH_LAB_SUBNET names another.
+    """
+    if wanted:
+        return str(ipaddress.ip_network(wanted))
+    routes = [route["dst"] for route in json.loads(run(["ip", "-json", "route", "show", "table", "all"]))]
+    taken = [
+        ipaddress.ip_network(route, strict=False)
+        for route in routes
+        if "." in route and route != "default" and "/" in route
+    ]
+    for subnet in _SUBNETS:
+        if not any(ipaddress.ip_network(subnet).overlaps(other) for other in taken):
+            return subnet
+    raise LabError(f"this computer has routes to {', '.join(_SUBNETS)}: set BEEMESH_LAB_SUBNET to a free /24")
+
+
+def write_inventory(machines: list[Machine], subnet: str, image: str, mesh_vars: dict[str, Any]) -> None:
+    """Write the inventory that the playbooks and `read_machines` use."""
+    groups: dict[str, Any] = {name: {"hosts": {}} for name in CLASSES}
+    for machine in machines:
+        host = {"ansible_host": machine.address, "lab_container": machine.container}
+        if machine.memory:
+            host["lab_memory"] = machine.memory
+        groups[machine.machine_class]["hosts"][machine.name] = host
+    ssh = ["-o", f"UserKnownHostsFile={KNOWN_HOSTS}", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]
+    common = {
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(SSH_KEY),
+        "ansible_ssh_common_args": shlex.join(ssh),
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "lab_network": NETWORK,
+        "lab_subnet": subnet,
+        "lab_image": image,
+        "lab_ssh_key": str(SSH_KEY),
+        "lab_known_hosts": str(KNOWN_HOSTS),
+        "lab_hello_image": HELLO_IMAGE,
+        "lab_hello_archive": str(hello_archive()),
+        **mesh_vars,
+    }
+    text = yaml.safe_dump({"mesh": {"children": groups, "vars": common}}, sort_keys=False)
+    INVENTORY.write_text("# Written by ./lab up.\n" + text)
+
+
+def read_machines() -> list[Machine]:
+    """Return the machines of the lab as it was last brought up.
+
+    Raises:
+        LabError: there is no lab.
+    """
+    if not INVENTORY.exists():
+        raise LabError("there is no lab: run ./lab up first")
+    groups = yaml.safe_load(INVENTORY.read_text())["mesh"]["children"]
+    return [
+        Machine(name, host["ansible_host"], machine_class, host.get("lab_memory"))
+        for machine_class, group in groups.items()
+        for name, host in group["hosts"].items()
+    ]
+
+
+def find(name: str) -> Machine:
+    """Return the machine called `name`.
+
+    Raises:
+        LabError: there is none; the text lists those that are there.
+    """
+    machines = {machine.name: machine for machine in read_machines()}
+    if name not in machines:
+        raise LabError(f"there is no machine {name}; there are {', '.join(machines)}")
+    return machines[name]
+
+
+def make_key() -> None:
+    """Make the ssh key with which Ansible reaches the machines, once."""
+    if not SSH_KEY.exists():
+        SSH_KEY.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "beemesh-lab", "-f", SSH_KEY])
+
+
+def playbook(path: Path, name: str, *arguments: str) -> str:
+    """Run a playbook against the lab's inventory; return its output, which also stands in `.lab/logs/NAME.log`.
+
+    Raises:
+        LabError: a task failed; the end of the output is in the text.
+    """
+    env = {
+        "ANSIBLE_CONFIG": str(ROOT / "labs" / "ansible.cfg"),
+        "ANSIBLE_HOME": str(STATE / "ansible"),
+        "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+    }
+    return run_logged(["ansible-playbook", "--inventory", INVENTORY, *arguments, path], name, env=env)
+
+
+def create() -> None:
+    """Make and start the machines of the inventory, and give them the images that no registry has."""
+    playbook(SHARED_PLAYBOOKS / "create.yml", "create")
+    playbook(SHARED_PLAYBOOKS / "prepare.yml", "prepare")
+
+
+def destroy() -> None:
+    """Remove the machines of the inventory and their network."""
+    playbook(SHARED_PLAYBOOKS / "destroy.yml", "destroy")
+    KNOWN_HOSTS.unlink(missing_ok=True)
+    INVENTORY.unlink(missing_ok=True)
+
+
+def states() -> dict[str, str]:
+    """Return the state of each machine's container, "absent" where there is none."""
+    listed = run(["podman", "ps", "--all", "--filter=label=beemesh=lab", "--format={{.Names}} {{.State}}"])
+    known = dict(line.split(maxsplit=1) for line in listed.splitlines())
+    return {machine.name: known.get(machine.container, "absent") for machine in read_machines()}
+
+
+def kill(machine: Machine) -> None:
+    """End a machine as a power cut would: everything in it dies at once, nobody is told."""
+    run(["podman", "kill", "--signal=KILL", machine.container])
+
+
+def start(machine: Machine) -> None:
+    """Power a killed machine on again; return when its systemd has started."""
+    run(["podman", "start", machine.container])
+    run(["podman", "exec", machine.container, "sh", "-c", "systemctl is-system-running --wait || true"], timeout=60)
+
+
+def cut(one: Machine, other: Machine) -> None:
+    """Let no packet pass between two machines any more, in either direction, until `mend`."""
+    for machine, peer in ((one, other), (other, one)):
+        rules = [f"add table ip {_CUT_TABLE}"]
+        for hook, field in (("input", "saddr"), ("output", "daddr"), ("forward", "saddr"), ("forward", "daddr")):
+            chain = f"ip {_CUT_TABLE} {hook}"
+            rules.append(f"add chain {chain} {{ type filter hook {hook} priority -300; }}")
+            rules.append(f"add rule {chain} ip {field} {peer.address} drop")
+        run(["podman", "exec", "--interactive", machine.container, "nft", "-f", "-"], input="\n".join(rules) + "\n")
+
+
+def cuts(machine: Machine) -> list[str]:
+    """Return the addresses from which `machine` is cut off."""
+    listed = run(["podman", "exec", machine.container, "nft", "--json", "list", "ruleset"])
+    found: set[str] = set()
+    for item in json.loads(listed)["nftables"]:
+        rule = item.get("rule")
+        if rule and rule["table"] == _CUT_TABLE:
+            found.update(part["match"]["right"] for part in rule["expr"] if "match" in part)
+    return sorted(found)
+
+
+def mend() -> int:
+    """Let all packets pass again; return the number of machines that had been cut off from another."""
+    mended = 0
+    for machine in read_machines():
+        if states()[machine.name] == "running" and cuts(machine):
+            run(["podman", "exec", machine.container, "nft", "delete", "table", "ip", _CUT_TABLE])
+            mended += 1
+    return mended
+
+
+def logs_directory() -> Path:
+    """Where the output of the playbooks is kept."""
+    return LOGS

@@ -1,0 +1,24 @@
+"""Where the lab keeps what."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout."""
+
+STATE = ROOT / ".lab"
+"""Everything the lab makes; ignored by git. `./lab down` leaves only the caches and the logs in it."""
+
+LOGS = STATE / "logs"
+MESH = STATE / "mesh"
+"""The operator's directory (`beectl --dir`): root key, operator key, private-network key."""
+
+SSH_KEY = STATE / "ssh" / "id_ed25519"
+KNOWN_HOSTS = STATE / "ssh" / "known_hosts"
+INVENTORY = STATE / "inventory.yml"
+CONTAINERS_CONF = STATE / "containers.conf"
+CACHE = STATE / "cache"
+"""Wheels and images, good for the next `./lab up` as well."""
+
+SHARED_PLAYBOOKS = ROOT / "molecule" / "shared"
+JOIN_PLAYBOOK = ROOT / "playbooks" / "join-mesh.yml"
+HELLO_MANIFEST = ROOT / "examples" / "hello.yml"
