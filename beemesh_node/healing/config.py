@@ -1,0 +1,53 @@
+"""The times and bounds of the decision core. Seconds, unless a name says otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Defaults suit a mesh; tests and simulations change what they study."""
+
+    seed: bytes = b""
+    """Drawn anew at each start of the daemon: makes task ids unlike those of an earlier life."""
+    started_at_ms: int = 0
+    """Mesh time of the daemon's start: reports of a later life count as newer."""
+    guardians: int = 5
+    """k: how many machines keep a declaration and answer for it."""
+    settle: float = 3.0
+    """After its own start a guardian gives others this long to be heard before it repairs what was there before."""
+    survey: float = 1.0
+    """How long a guardian that is new to a declaration waits for what others know of its claims."""
+    standby: float = 0.75
+    """A guardian of rank r steps in once a deficit has lasted r times this long."""
+    window: float = 0.25
+    """Bids are awaited for at most this long, if there are any."""
+    task_timeout: float = 2.0
+    """After this a machine that was asked counts as not answering."""
+    assign_timeout: float = 5.0
+    retry_first: float = 1.0
+    """If nobody can take a replica, the next try is after this, then twice that …"""
+    retry_most: float = 60.0
+    """… up to this; a change among the members asks at once."""
+    machine_back_off_first: float = 5.0
+    """A machine on which a replica failed is not asked for this long, then twice that …"""
+    machine_back_off_most: float = 300.0
+    report_gap: float = 0.1
+    """Changes of claims within this time travel together; the first goes at once."""
+    report_period: float = 30.0
+    """All claims are told anew this often."""
+    release_repeat: float = 1.0
+    """A release that had no effect is offered again after this."""
+    push_repeat: float = 5.0
+    """A record that was not acknowledged is brought again after this."""
+    restart_grace: float = 60.0
+    """A machine that announced a restart keeps its claims this long."""
+    start_retry_first: float = 1.0
+    start_retry_most: float = 60.0
+    max_declarations: int = 20_000
+    max_claims: int = 50_000
+    """Claims that a guardian keeps account of, over all declarations."""
+    max_asks: int = 4096
+    """Questions out at one time."""
+    max_events: int = 1024

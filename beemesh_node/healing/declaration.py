@@ -1,0 +1,66 @@
+"""What an operator declares, as far as deciding needs it: a record joined with what its manifest says of replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from beemesh_node.protocol.ids import Uid
+from beemesh_node.protocol.messages import ClaimRef, Requirements
+from beemesh_node.workloads.pod import RestartPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One version of one declaration. Of a tombstone only the names, `sequence` and `digest` are read."""
+
+    uid: Uid
+    namespace: str
+    kind: str
+    name: str
+    generation: int
+    """Of several live uids under one name the greatest (generation, uid) runs."""
+    sequence: int
+    deleted: bool
+    digest: bytes
+    """SHA-256 of the record's exact bytes."""
+    revision: str = ""
+    """Hash of the template: replicas of one revision are alike."""
+    replicas: int = 1
+    max_surge: int = 1
+    max_unavailable: int = 0
+    min_ready_seconds: float = 0
+    progress_deadline_seconds: float = 600
+    requirements: Requirements = field(default_factory=lambda: Requirements(0, 0))
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The template's labels, by which pod (anti-)affinity finds pods."""
+    restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+
+    @property
+    def rank(self) -> tuple[bool, int, bytes]:
+        """Of two records of one uid the one with the greater rank wins, whoever looks."""
+        return (self.deleted, self.sequence, self.digest)
+
+    @property
+    def path(self) -> tuple[str, str, str]:
+        """The mutable name: namespace, kind, name."""
+        return (self.namespace, self.kind, self.name)
+
+    @property
+    def unavailable(self) -> int:
+        """How many replicas a rollout may lack: without surge at least one, or it could not begin."""
+        return self.max_unavailable if self.max_surge > 0 else max(1, self.max_unavailable)
+
+    def wants(self, claim: ClaimRef) -> bool:
+        """Whether `claim` is a replica of the declared template in a declared slot."""
+        return not self.deleted and claim.revision == self.revision and claim.slot < self.replicas
+
+
+def reigning(declarations: Iterable[Declaration]) -> Declaration | None:
+    """Of the declarations under one name, the live one that runs; the others are shadowed. None if none is live."""
+    return max((d for d in declarations if not d.deleted), key=lambda d: (d.generation, d.uid), default=None)
+
+
+def better(one: ClaimRef, other: ClaimRef) -> bool:
+    """Whether `one` comes before `other`, both for one slot and revision: lower attempt, then lower machine id."""
+    return (one.attempt, one.machine) < (other.attempt, other.machine)

@@ -1,0 +1,140 @@
+"""What the decision core wants done. Effects are performed in order: what is to be persisted, is, before the next.
+
+The core never sends to itself: a machine that is its own guardian or runner is served inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NewType, TypeAlias
+
+from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.protocol.messages import (
+    AssignmentReply,
+    Bid,
+    ClaimQuery,
+    ClaimRef,
+    ClaimReply,
+    ClaimReports,
+    ClaimsQuery,
+    EventReport,
+    Requirements,
+    SlotAttempt,
+    Task,
+)
+from beemesh_node.workloads.pod import PodIdentity
+
+Token = NewType("Token", int)
+"""Joins a question with its answer. The core's own are unique over the life of one `Core`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldClaim:
+    """A claim of this machine, as it is persisted so that a restarted daemon knows what it holds."""
+
+    ref: ClaimRef
+    identity: PodIdentity
+    requirements: Requirements
+    labels: Mapping[str, str]
+    created_at: int
+    """Mesh time in ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Put a question to a machine and bring the answer back within `timeout` seconds."""
+
+    token: Token
+    machine: MachineId
+    payload: Task | ClaimQuery | ClaimsQuery
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Send an `Assignment` with the record of this sequence, its block and content key; the answer comes as for `Ask`.
+
+    If another version has been stored meanwhile, answer with `Unanswered`: the core has planned anew.
+    """
+
+    token: Token
+    machine: MachineId
+    task_id: bytes
+    uid: Uid
+    sequence: int
+    slots: tuple[SlotAttempt, ...]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer a question (`Asked`, `AssignmentOffered`)."""
+
+    token: Token
+    payload: Bid | AssignmentReply | ClaimReply
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send without an answer; the core repeats what matters."""
+
+    machine: MachineId
+    payload: ClaimReports
+
+
+@dataclass(frozen=True, slots=True)
+class OfferRelease:
+    """Send a `Release` with the newest record of the claim's uid, without an answer."""
+
+    machine: MachineId
+    claim: ClaimRef
+    better: ClaimRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartPod:
+    """Make the pod of this identity from the template of its record, or go on with it where it exists."""
+
+    identity: PodIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class StopPod:
+    """End the pod within its own grace period and remove it; `PodEnded` follows, also if there was none."""
+
+    identity: PodIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class PersistClaim:
+    """Write the claim before anything of it starts."""
+
+    claim: HeldClaim
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetClaim:
+    """Remove the persisted claim of this pod."""
+
+    pod_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something people should know. A repetition comes with a greater `count`, and seldom."""
+
+    event: EventReport
+
+
+@dataclass(frozen=True, slots=True)
+class PushRecord:
+    """Bring record, blocks and content keys to a guardian not known to have them; `RecordHeld` follows if it worked."""
+
+    uid: Uid
+    machine: MachineId
+
+
+Effect: TypeAlias = (
+    Ask | Assign | Reply | Tell | OfferRelease | StartPod | StopPod | PersistClaim | ForgetClaim | Note | PushRecord
+)

@@ -1,0 +1,202 @@
+"""What the decision core is told. Everything in here has already been verified by the daemon.
+
+A question that the core puts (`effects.Ask`, `effects.Assign`) is answered by exactly one `Answered` or `Unanswered`
+with its token. A question put to the core (`Asked`, `AssignmentOffered`) carries a token of the daemon's own, which
+comes back in `effects.Reply`, at once or later, exactly once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from beemesh_node.healing.declaration import Declaration
+from beemesh_node.healing.effects import HeldClaim, Token
+from beemesh_node.membership.member import Member
+from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.protocol.messages import (
+    AssignmentReply,
+    Bid,
+    ClaimQuery,
+    ClaimRef,
+    ClaimReply,
+    ClaimReport,
+    ClaimsQuery,
+    SlotAttempt,
+    Task,
+)
+from beemesh_node.workloads.pod import PodStatus
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSeen:
+    """A presence arrived. Also sent when nothing changed: it is what keeps the member alive."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class MemberGone:
+    """A machine is dead, or left in order. A `restarting` one keeps its claims for a while."""
+
+    machine: MachineId
+    why: str
+    restarting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LocalChanged:
+    """What this machine itself is and has; bids say "starting" until the first. Reserved amounts are ignored."""
+
+    member: Member
+    images: frozenset[str] = frozenset()
+    """References of the images that are here."""
+    max_pods: int = 110
+
+
+@dataclass(frozen=True, slots=True)
+class DeclarationStored:
+    """A record has been verified and written: a new one, a newer one, a tombstone, or (at start) one from the disk."""
+
+    declaration: Declaration
+    fresh: bool = False
+    """True only for the first record of a uid straight from its operator: nobody can hold claims of it yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordHeld:
+    """Another machine acknowledged that it stores this version (or a greater one) of a declaration."""
+
+    uid: Uid
+    machine: MachineId
+    sequence: int
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A member asks."""
+
+    token: Token
+    sender: MachineId
+    payload: Task | ClaimQuery | ClaimsQuery
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentOffered:
+    """A guardian gives slots to this machine. `declaration` is what the record in the assignment says.
+
+    The daemon has stored record, block and content key before, and sent `DeclarationStored` if they were news.
+    """
+
+    token: Token
+    sender: MachineId
+    declaration: Declaration
+    slots: tuple[SlotAttempt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseOffered:
+    """A guardian holds that a claim of this machine is over. The record in it has been stored, if it was news."""
+
+    sender: MachineId
+    claim: ClaimRef
+    better: ClaimRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to a question of the core."""
+
+    token: Token
+    payload: Bid | AssignmentReply | ClaimReply
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """No answer came in time, or the machine could not be reached, or answered with a failure."""
+
+    token: Token
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimsReported:
+    """A runner tells how its claims are."""
+
+    sender: MachineId
+    reports: tuple[ClaimReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PodChanged:
+    """A pod of this machine is in another state, running or on the way."""
+
+    status: PodStatus
+
+
+@dataclass(frozen=True, slots=True)
+class PodStartFailed:
+    """A pod could not be made. Unless `retryable`, the runtime has removed what it had made of it.
+
+    `retryable` says that the cause is this machine's own and passes ("Podman does not answer"): the core will ask for
+    the start again. An image that cannot be pulled is no failed start but a state of the pod, retried by the runtime.
+    """
+
+    pod_uid: str
+    reason: str
+    message: str
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PodEnded:
+    """A pod and all of its containers are removed, asked for or not."""
+
+    pod_uid: str
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """At start, once: the claims that were persisted and the pods that were found. Until then, nothing is taken.
+
+    A claim whose pod was not found is started again only after the guardians have been asked.
+    """
+
+    claims: tuple[HeldClaim, ...] = ()
+    pods: tuple[PodStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSet:
+    """Mesh time is `epoch_ms` + 1000 * `now`. Only written into reports: nothing is decided by it."""
+
+    epoch_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wakeup:
+    """`next_wakeup` has come."""
+
+
+Event: TypeAlias = (
+    MemberSeen
+    | MemberGone
+    | LocalChanged
+    | DeclarationStored
+    | RecordHeld
+    | Asked
+    | AssignmentOffered
+    | ReleaseOffered
+    | Answered
+    | Unanswered
+    | ClaimsReported
+    | PodChanged
+    | PodStartFailed
+    | PodEnded
+    | Adopted
+    | TimeSet
+    | Wakeup
+)
