@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flatbuffers import encode, number_types, packer
 from flatbuffers.table import Table
@@ -37,6 +37,9 @@ ENUM_VALUES, ENUM_IS_UNION, ENUM_TYPE = 1, 2, 3
 ENUM_VALUE = 1
 
 Layout = tuple[dict[str, tuple[tuple[str, str], ...]], dict[str, tuple[str, tuple[tuple[str, int], ...]]]]
+
+
+T = TypeVar("T")
 
 
 class SchemaError(Exception):
@@ -128,6 +131,13 @@ def read_reflection(data: bytes) -> Layout:
     return tables, values
 
 
+def merge(known: dict[str, T], found: dict[str, T], source: str) -> None:
+    """Add what a schema declares; what it includes from another one is already known, and the same."""
+    for name, meaning in found.items():
+        if known.setdefault(name, meaning) != meaning:
+            raise SchemaError(f"{source}: {name} is declared in another schema, and differs")
+
+
 def read_schemas(flatc: str = "flatc") -> Layout:
     """Run `flatc` over all schemas and return their tables and enums; a name has one meaning in all of them."""
     tables: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -137,10 +147,8 @@ def read_schemas(flatc: str = "flatc") -> Layout:
         subprocess.run([flatc, "--binary", "--schema", "-o", folder, *sources], check=True)  # noqa: S603  # our own tool
         for source in sources:
             some_tables, some_enums = read_reflection((Path(folder) / f"{source.stem}.bfbs").read_bytes())
-            for known, found in ((tables, some_tables), (enums, some_enums)):
-                for name, meaning in found.items():
-                    if known.setdefault(name, meaning) != meaning:
-                        raise SchemaError(f"{name} is declared twice, in {source.name} and in another schema")
+            merge(tables, some_tables, source.name)
+            merge(enums, some_enums, source.name)
     return tables, enums
 
 

@@ -61,6 +61,12 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("gone", "bool"),
         ("version", "uint64"),
     ),
+    "ClaimReports": (
+        ("reports", "[ClaimReport]"),
+    ),
+    "ClaimsQuery": (
+        ("uid", "string"),
+    ),
     "Commit": (
         ("record", "[uint8]"),
         ("blocks", "[KeyedBlock]"),
@@ -293,6 +299,8 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("sequence", "uint64"),
         ("count", "uint32"),
         ("requirements", "Requirements"),
+        ("namespace", "string"),
+        ("labels", "[KeyValue]"),
     ),
     "Term": (
         ("expressions", "[Expression]"),
@@ -335,6 +343,8 @@ ENUMS: dict[str, tuple[str, tuple[tuple[str, int], ...]]] = {
             ("NOT_READY", 11),
             ("OUTDATED", 12),
             ("STARTING", 13),
+            ("BACK_OFF", 14),
+            ("UNANSWERED", 15),
         ),
     ),
     "Resource": (
