@@ -12,11 +12,11 @@ from beemesh_node.crypto.errors import InsecureKeyFileError, KeyExistsError, Key
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def _refuse_others(path: Path, mode: int, wanted: int) -> None:
+def _refuse_others(path: Path, mode: int, wanted: int, otherwise: str = "") -> None:
     if stat.S_IMODE(mode) & _OTHERS:
         raise InsecureKeyFileError(
             f"{path}: mode {stat.S_IMODE(mode):04o} gives others access to private keys: "
-            f"run chmod {wanted:o} {shlex.quote(str(path))}"
+            f"run chmod {wanted:o} {shlex.quote(str(path))}{otherwise}"
         )
 
 
@@ -29,10 +29,8 @@ def read_private(path: Path, limit: int) -> bytes:
         KeyStoreError: it is no regular file, too long, or unreadable.
     """
     try:
-        # Non-blocking, so that a named pipe is refused below instead of waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise KeyStoreError(f"{path}: not a regular file; name the file that holds the key")
             _refuse_others(path, status.st_mode, 0o600)
@@ -57,9 +55,8 @@ def write_private(path: Path, data: bytes, *, replace: bool) -> None:
         KeyStoreError: it cannot be written; nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    _make_private_directory(path.parent)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_others(path.parent, path.parent.stat().st_mode, 0o700)
         try:
             _write_synced(temporary, data)
             if replace:
@@ -92,13 +89,29 @@ def remove_private(path: Path) -> None:
         raise KeyStoreError(f"{path}: cannot be removed: {error.strerror}") from error
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting, so that a named pipe is refused instead of waited for."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _create_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _make_private_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise KeyStoreError(f"{path}: this directory cannot be made: {error.strerror}") from error
+    _refuse_others(path, mode, 0o700, ", or keep keys in a directory of their own")
+
+
 def _write_synced(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        os.fchmod(descriptor, 0o600)
+    with open(path, "xb", opener=_create_private) as file:
         file.write(data)
         file.flush()
-        os.fsync(descriptor)
+        os.fsync(file.fileno())
 
 
 def _sync_directory(path: Path) -> None:
