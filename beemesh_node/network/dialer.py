@@ -1,0 +1,102 @@
+"""Dialling a peer at any of its addresses. Imports libp2p; see `library`."""
+
+from collections.abc import Sequence
+
+import trio
+
+from beemesh_node.network.addresses import Address, parse, resolve
+from beemesh_node.network.api import InvalidAddress, Limits, Refused, Unreachable
+from beemesh_node.network.counting import Counters
+from beemesh_node.network.library import ID, Multiaddr
+from beemesh_node.network.links import AdmissionRefused, Link, Links
+from beemesh_node.network.swarm import MeshSwarm
+from beemesh_node.protocol.ids import PeerId
+
+_HEAD_START = 0.25
+"""Seconds that an address gets before the next one is tried beside it (RFC 8305, connection attempt delay)."""
+_MAX_ADDRESSES = 8
+"""Addresses tried in one attempt at most."""
+
+
+class Dialer:
+    """Makes admitted connections. libp2p's own dialling tries one address a peer and blocks the peer after a failure."""
+
+    def __init__(self, swarm: MeshSwarm, links: Links, limits: Limits, counters: Counters) -> None:
+        self._swarm = swarm
+        self._links = links
+        self._limits = limits
+        self._counters = counters
+        self._locks: dict[PeerId, trio.Lock] = {}
+
+    async def link(self, peer: PeerId, addresses: Sequence[str]) -> Link:
+        """The newest admitted connection to the peer, or a new one.
+
+        Raises:
+            Unreachable: no address answered as that peer.
+            Refused: one side refused the other.
+        """
+        lock = self._locks.setdefault(peer, trio.Lock())
+        try:
+            async with lock:
+                link = self._links.newest(peer)
+                return link if link is not None else await self._dial(peer, addresses)
+        finally:
+            if not lock.statistics().tasks_waiting and not lock.locked():
+                self._locks.pop(peer, None)
+
+    async def _dial(self, peer: PeerId, texts: Sequence[str]) -> Link:
+        try:
+            self._links.check_not_shunned(peer)
+        except AdmissionRefused as refusal:
+            raise Refused(refusal.reason) from None
+        addresses = await self._resolve(peer, texts)
+        if not addresses:
+            raise Unreachable(f"no usable address of {peer} is known: give one or wait until it is met again")
+        self._counters.add("dials.attempted")
+        failures: dict[Address, Exception] = {}
+
+        async def attempt(address: Address, failed: trio.Event) -> None:
+            try:
+                await self._dial_address(peer, address)
+            except Exception as error:
+                failures[address] = error
+                failed.set()
+            else:
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                failed = trio.Event()
+                nursery.start_soon(attempt, address, failed)
+                with trio.move_on_after(_HEAD_START):
+                    await failed.wait()
+        link = self._links.newest(peer)
+        if link is not None:
+            return link
+        self._counters.add("dials.failed")
+        for error in failures.values():
+            if isinstance(error, AdmissionRefused):
+                raise Refused(error.reason)
+        reasons = "; ".join(f"{address}: {error}" for address, error in failures.items())
+        raise Unreachable(f"cannot reach {peer} ({reasons or 'the connection was lost at once'})")
+
+    async def _dial_address(self, peer: PeerId, address: Address) -> None:
+        text = f"/{address.kind}/{address.host}/tcp/{address.port}"
+        limits = self._limits
+        try:
+            with trio.fail_after(limits.dial_timeout + limits.upgrade_timeout + limits.hello_timeout):
+                await self._swarm.dial_addr(Multiaddr(text), ID.from_string(peer))
+        except trio.TooSlowError:
+            raise Unreachable("no answer in time") from None
+
+    async def _resolve(self, peer: PeerId, texts: Sequence[str]) -> list[Address]:
+        found: dict[Address, None] = {}
+        with trio.move_on_after(self._limits.dial_timeout):
+            for text in texts:
+                try:
+                    address = parse(text)
+                except InvalidAddress:
+                    continue
+                if address.peer in (None, peer):
+                    found.update(dict.fromkeys(await resolve(address)))
+        return list(found)[:_MAX_ADDRESSES]

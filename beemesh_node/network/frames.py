@@ -1,0 +1,100 @@
+"""Frames on a libp2p stream: a 4-byte big-endian length, then that many bytes. Imports libp2p; see `library`."""
+
+from contextlib import suppress
+from typing import Any
+
+import trio
+
+from beemesh_node.network.api import FrameTooLarge, StreamBroken, StreamEnded
+from beemesh_node.network.library import BaseLibp2pError, StreamEOF
+from beemesh_node.protocol.ids import PeerId
+
+STREAM_ERRORS: tuple[type[Exception], ...] = (
+    BaseLibp2pError,
+    OSError,
+    ValueError,
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+)
+"""What reading or writing a libp2p stream raises when the stream or its connection is gone."""
+_CHUNK = 64 << 10
+_LINGER = 5.0
+"""Seconds that a peer gets to close its side of a stream that we closed."""
+_GOODBYE = 2.0
+"""Seconds for the frame that closes or resets a stream; a peer that takes none of it is dealt with by keepalive."""
+
+
+class Libp2pFrameStream:
+    """`FrameStream` over one libp2p stream."""
+
+    def __init__(self, stream: Any, peer: PeerId) -> None:
+        self._stream = stream
+        self._peer = peer
+
+    @property
+    def peer(self) -> PeerId:
+        """The peer at the other end."""
+        return self._peer
+
+    async def read_frame(self, limit: int) -> bytes:
+        """See `FrameStream.read_frame`."""
+        length = int.from_bytes(await self._read_exactly(4, between_frames=True), "big")
+        if length > limit:
+            await self.reset()
+            raise FrameTooLarge(f"{self._peer} announced a frame of {length} bytes, the limit here is {limit}")
+        return await self._read_exactly(length, between_frames=False)
+
+    async def write_frame(self, data: bytes) -> None:
+        """See `FrameStream.write_frame`."""
+        if len(data) > 0xFFFFFFFF:
+            raise FrameTooLarge(f"a frame of {len(data)} bytes cannot be announced in four bytes")
+        try:
+            await self._stream.write(len(data).to_bytes(4, "big") + data)
+        except STREAM_ERRORS as error:
+            raise StreamBroken(f"writing to {self._peer}: {error or type(error).__name__}") from error
+
+    async def close(self) -> None:
+        """See `FrameStream.close`."""
+        with trio.move_on_after(_GOODBYE), suppress(*STREAM_ERRORS):
+            await self._stream.close_write()
+
+    async def reset(self) -> None:
+        """See `FrameStream.reset`."""
+        with trio.move_on_after(_GOODBYE) as scope:
+            scope.shield = True
+            with suppress(*STREAM_ERRORS):
+                await self._stream.reset()
+
+    async def dispose(self) -> None:
+        """End the stream: say so, wait a while for the peer to say so too, discarding what it still sends; else reset."""
+        await self.close()
+        with trio.move_on_after(_LINGER), suppress(*STREAM_ERRORS):
+            while await self._stream.read(_CHUNK):
+                pass
+        with trio.move_on_after(_GOODBYE), suppress(*STREAM_ERRORS):
+            if self._stream.muxed_stream.recv_closed:
+                await self._stream.close()
+            else:
+                await self._stream.reset()
+
+    async def _read_exactly(self, length: int, *, between_frames: bool) -> bytes:
+        buffer = bytearray()
+        while len(buffer) < length:
+            try:
+                chunk = await self._stream.read(min(length - len(buffer), _CHUNK))
+            except StreamEOF as error:
+                if self._lost():
+                    raise StreamBroken(f"the connection to {self._peer} was lost") from error
+                chunk = b""
+            except STREAM_ERRORS as error:
+                raise StreamBroken(f"reading from {self._peer}: {error or type(error).__name__}") from error
+            if not chunk:
+                if between_frames and not buffer:
+                    raise StreamEnded(f"{self._peer} closed its side of the stream")
+                raise StreamBroken(f"{self._peer} ended the stream within a frame")
+            buffer += chunk
+        return bytes(buffer)
+
+    def _lost(self) -> bool:
+        """Whether what libp2p calls the end of the stream is that of its connection."""
+        return bool(self._stream.muxed_stream.reset_received or self._stream.muxed_conn.event_shutting_down.is_set())
