@@ -15,3 +15,11 @@ class OversizeError(ProtocolError):
 
 class BadSignatureError(ProtocolError):
     """The signature is not the named signer's over these bytes: altered, or signed by somebody else."""
+
+
+class ReplayedError(ProtocolError):
+    """Seen before, or out of the order in which it must come."""
+
+
+class TruncatedError(ProtocolError):
+    """A stream ended before its sender said that it ends."""
