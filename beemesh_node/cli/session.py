@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from beemesh_node.protocol.ids import MachineId, Uid
     from beemesh_node.protocol.messages import ExecRequest, LogsRequest, MachineEntry
+    from beemesh_node.protocol.sealed_stream import FrameKind
 
 T = TypeVar("T")
 
 
 class Duplex(Protocol):
-    """A sealed two-way stream to the machine of a claim: frames of a kind, and bytes."""
+    """A sealed two-way stream to the machine of a claim."""
 
-    async def send(self, kind: int, data: bytes) -> None:
+    async def send(self, kind: FrameKind, data: bytes) -> None:
         """Send one frame."""
         ...
 
-    async def receive(self) -> tuple[int, bytes]:
+    async def receive(self) -> tuple[FrameKind, bytes]:
         """Wait for the next frame."""
         ...
 

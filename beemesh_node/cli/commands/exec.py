@@ -1,0 +1,72 @@
+"""`beectl exec`."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from beemesh_node.cli.options import context_options, namespace_option
+from beemesh_node.cli.targets import ResourceType, Target, parse_targets
+
+if TYPE_CHECKING:
+    from beemesh_node.cli.mesh import Mesh
+
+
+@click.command(name="exec")
+@click.argument("target")
+@click.argument("command", nargs=-1, required=True, metavar="-- COMMAND [ARGS]...")
+@click.option("-c", "--container", help="Container; the first one if not given.")
+@click.option("-i", "--stdin", is_flag=True, help="Send on what is typed or piped in.")
+@click.option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
+@context_options
+@namespace_option
+def exec_(target: str, command: tuple[str, ...], container: str | None, stdin: bool, tty: bool) -> None:
+    """Run COMMAND in a container of TARGET: a pod, or a workload, of which one pod is taken.
+
+    \b
+    Examples:
+      beectl exec hello-7d4b8c9f5x-k2m9q -- ls -l /
+      beectl exec -it deployment/hello -- sh
+      beectl exec -i deployment/db -c postgres -- psql < dump.sql
+
+    Ends with the exit code of COMMAND. What is typed and shown is sealed between you and the pod's machine.
+    """
+    from beemesh_node.cli.mesh import in_mesh
+
+    (parsed,) = parse_targets([target], ResourceType.PODS)
+    if tty and not (stdin and sys.stdin.isatty()):
+        click.echo("Standard input is no terminal, or -i is missing: running without a terminal.", err=True)
+        tty = False
+    code = in_mesh(partial(_exec, target=parsed, command=command, container=container, stdin=stdin, tty=tty))
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+async def _exec(
+    mesh: Mesh, *, target: Target, command: tuple[str, ...], container: str | None, stdin: bool, tty: bool
+) -> int:
+    import secrets
+    from contextlib import nullcontext
+
+    from beemesh_node.cli.attach import attach
+    from beemesh_node.cli.keyboard import raw_mode
+    from beemesh_node.cli.pods import find_container, find_pod
+    from beemesh_node.protocol.ids import MachineId
+    from beemesh_node.protocol.messages import ExecRequest
+    from beemesh_node.protocol.sealed_stream import STREAM_SECRET_SIZE
+
+    pod = await find_pod(mesh, target)
+    request = ExecRequest(
+        claim=pod.claim,
+        container=find_container(pod, container),
+        command=command,
+        stdin=stdin,
+        tty=tty,
+        stream_secret=secrets.token_bytes(STREAM_SECRET_SIZE),
+    )
+    async with mesh.session.stream(MachineId(pod.claim.machine), request) as stream:
+        with raw_mode() if tty else nullcontext():
+            return await attach(stream, f"pod/{pod.pod_name}", typing=stdin, tty=tty)

@@ -1,0 +1,78 @@
+"""Asking many machines at once and taking what they answer in good time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import trio
+
+from beemesh_node.cli.session import Session
+from beemesh_node.messaging.errors import MessagingError
+from beemesh_node.protocol.ids import MachineId
+
+T = TypeVar("T")
+
+AT_ONCE = 32
+"""Machines asked at the same time."""
+TIMEOUT = 8.0
+"""Seconds that one machine has for its answer."""
+PATIENCE = 1.0
+"""Seconds that the last ones have once most have answered: a machine that just died must not hold up every command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered(Generic[T]):
+    """Answers by machine, and for those that gave none the error."""
+
+    replies: Mapping[MachineId, T]
+    silent: Mapping[MachineId, str]
+
+
+async def gather(
+    session: Session,
+    machines: Iterable[MachineId],
+    payload: object,
+    reply: type[T],
+    *,
+    enough: Callable[[Mapping[MachineId, T]], bool] | None = None,
+    timeout: float = TIMEOUT,
+) -> Gathered[T]:
+    """Ask every machine of `machines` the same and return what came.
+
+    Once `enough` says so of the replies (by default: most of the machines have answered) the others have `PATIENCE`
+    seconds left. A refusal of the asker as such (`AuthenticationRefused`) is raised: all would say the same.
+    """
+    asked = tuple(dict.fromkeys(machines))
+    replies: dict[MachineId, T] = {}
+    silent: dict[MachineId, str] = {}
+    limiter = trio.CapacityLimiter(AT_ONCE)
+    satisfied = enough or (lambda got: len(got) * 2 > len(asked))
+
+    async with trio.open_nursery() as nursery:
+
+        async def ask(machine: MachineId) -> None:
+            async with limiter:
+                try:
+                    replies[machine] = await session.ask(machine, payload, reply, timeout=timeout)
+                except MessagingError as error:
+                    if error_is_final(error):
+                        raise
+                    silent[machine] = str(error)
+            if satisfied(replies):
+                nursery.cancel_scope.deadline = min(nursery.cancel_scope.deadline, trio.current_time() + PATIENCE)
+
+        for machine in asked:
+            nursery.start_soon(ask, machine)
+    for machine in asked:
+        if machine not in replies:
+            silent.setdefault(machine, "did not answer in time")
+    return Gathered(replies, silent)
+
+
+def error_is_final(error: MessagingError) -> bool:
+    """Whether asking another machine would give the same: our own key or certificate is not accepted."""
+    from beemesh_node.messaging.errors import AuthenticationRefused
+
+    return isinstance(error, AuthenticationRefused)
