@@ -1,0 +1,100 @@
+"""The members of the mesh as this machine sees them: a list from presence, and when each was last heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from beemesh_node.membership.cadence import MISSED
+from beemesh_node.membership.closeness import guardians_of
+from beemesh_node.membership.member import Member
+from beemesh_node.protocol.ids import MachineId
+
+MAX_MEMBERS = 100_000
+"""Presences of more machines than this are ignored."""
+MIN_PERIOD, MAX_PERIOD = 0.1, 3600.0
+"""Bounds on what a machine may claim as its presence period, in seconds."""
+
+
+class Change(Enum):
+    """What a presence means for those who decide."""
+
+    NOTHING = 0
+    """As before, only later."""
+    FACTS = 1
+    """It has or offers something else."""
+    JOINED = 2
+    """It is new, or back: guardians may be others now."""
+
+
+@dataclass
+class MemberTable:
+    """Who is here. Times are monotonic seconds."""
+
+    me: MachineId
+    _members: dict[MachineId, Member] = field(default_factory=dict)
+    _expires: dict[MachineId, float] = field(default_factory=dict)
+    _version: int = 0
+    _guardians: dict[str, tuple[int, tuple[MachineId, ...]]] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        """Grows when who is a member, or who may be a guardian, changes."""
+        return self._version
+
+    def seen(self, member: Member, now: float) -> Change:
+        """Take in a presence: the member is alive for three of its periods."""
+        known = self._members.get(member.machine)
+        if known is None and len(self._members) >= MAX_MEMBERS:
+            return Change.NOTHING
+        self._members[member.machine] = member
+        self._expires[member.machine] = now + MISSED * min(max(member.period, MIN_PERIOD), MAX_PERIOD)
+        if known is None or known.guardian != member.guardian:
+            self._version += 1
+            return Change.JOINED
+        return Change.NOTHING if known == member else Change.FACTS
+
+    def remove(self, machine: MachineId) -> bool:
+        """Strike off a machine that is gone. False if it was none. This machine itself is never struck off."""
+        if machine == self.me or self._members.pop(machine, None) is None:
+            return False
+        del self._expires[machine]
+        self._version += 1
+        return True
+
+    def silent(self, now: float) -> list[MachineId]:
+        """Return those of which nothing was heard for three periods."""
+        return sorted(m for m, at in self._expires.items() if at <= now and m != self.me)
+
+    def next_expiry(self) -> float | None:
+        """Return when the next machine falls silent if nothing more is heard of it."""
+        return min((at for m, at in self._expires.items() if m != self.me), default=None)
+
+    def guardians(self, key: str, count: int) -> tuple[MachineId, ...]:
+        """Return the guardians of `key`, by rank."""
+        cached = self._guardians.get(key)
+        if cached is None or cached[0] != self._version:
+            if len(self._guardians) >= MAX_MEMBERS:
+                self._guardians.clear()
+            cached = (self._version, guardians_of(key, self._members.values(), count))
+            self._guardians[key] = cached
+        return cached[1]
+
+    @property
+    def members(self) -> Mapping[MachineId, Member]:
+        """Everyone who is here."""
+        return self._members
+
+    def get(self, machine: str) -> Member | None:
+        """Return a member that is here, or None."""
+        return self._members.get(MachineId(machine))
+
+    def __contains__(self, machine: object) -> bool:
+        return machine in self._members
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._members.values())
+
+    def __len__(self) -> int:
+        return len(self._members)
