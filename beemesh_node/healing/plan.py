@@ -1,0 +1,194 @@
+"""What a declaration lacks and what is too much, from its claims alone: any guardian comes to the same plan.
+
+Nothing is remembered between two plans but what the claims say, so that a coordinator may die half way through a
+rollout and the next goes on. The bounds hold at every instant that the claims are known: at most replicas + maxSurge
+claims that are not ending, and a plan never takes the number of available replicas below replicas - maxUnavailable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from beemesh_node.healing.declaration import Declaration, better
+from beemesh_node.protocol.messages import ClaimRef
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimView:
+    """A claim as a plan sees it. Claims that ended, or whose machine is gone, are not shown to it."""
+
+    ref: ClaimRef
+    ready: bool = False
+    available: bool = False
+    """Ready for minReadySeconds, or complete: ended as it should and for good."""
+    stopping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A claim that is over, and the better one that its runner may ask itself."""
+
+    claim: ClaimRef
+    better: ClaimRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, and how far the declaration is."""
+
+    place: tuple[int, ...] = ()
+    """Slots that need a claim on the declared revision."""
+    end: tuple[Ending, ...] = ()
+    updated: int = 0
+    """Slots with a claim on the declared revision."""
+    ready: int = 0
+    """Slots with a ready claim of any revision."""
+    available: int = 0
+    """Slots with an available claim on the declared revision."""
+    outdated: int = 0
+    """Claims that are too many or of another revision and not yet ending."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return not (self.place or self.end or self.outdated)
+
+
+@dataclass
+class _Slot:
+    new: list[ClaimView] = field(default_factory=list)
+    old: list[ClaimView] = field(default_factory=list)
+    stopping: int = 0
+    placing: bool = False
+
+    @property
+    def claimed(self) -> bool:
+        return bool(self.new or self.old or self.placing)
+
+    @property
+    def updating(self) -> bool:
+        return bool(self.new or self.placing)
+
+    @property
+    def updated(self) -> bool:
+        return any(claim.available for claim in self.new)
+
+    @property
+    def available(self) -> bool:
+        return self.updated or any(claim.available for claim in self.old)
+
+
+def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Iterable[int]) -> list[_Slot]:
+    slots = [_Slot() for _ in range(declaration.replicas)]
+    for claim in claims:
+        if claim.ref.slot < len(slots):
+            slot = slots[claim.ref.slot]
+            if claim.stopping:
+                slot.stopping += 1
+            else:
+                (slot.new if claim.ref.revision == declaration.revision else slot.old).append(claim)
+    for number in placing:
+        if number < len(slots):
+            slots[number].placing = True
+    for slot in slots:
+        slot.new.sort(key=lambda c: (c.ref.attempt, c.ref.machine))
+        slot.old.sort(key=lambda c: (c.ref.revision, c.ref.attempt, c.ref.machine))
+    return slots
+
+
+def _surpassed(slot: _Slot) -> list[Ending]:
+    """Claims for which the same slot has a better one that is ready: duplicates, and the revision before."""
+    endings = []
+    for claim in slot.new:
+        winner = next((w for w in slot.new if w.ready and better(w.ref, claim.ref)), None)
+        if winner is not None:
+            endings.append(Ending(claim.ref, winner.ref))
+    successor = next((claim for claim in slot.new if claim.available), None)
+    if successor is not None:
+        endings += [Ending(claim.ref, successor.ref) for claim in slot.old]
+    return endings
+
+
+def _vacate(declaration: Declaration, slots: Sequence[_Slot]) -> list[Ending]:
+    """Without surge the old goes first: which slots to empty now, the lowest first, within maxUnavailable."""
+    lacking = sum(not slot.available for slot in slots)
+    moving = sum(not slot.old and not slot.updated for slot in slots)
+    endings: list[Ending] = []
+    for slot in slots:
+        if moving >= declaration.unavailable:
+            break
+        if not slot.old or slot.updating:
+            continue
+        if slot.available:
+            if lacking >= declaration.unavailable:
+                continue  # there may be a slot further on whose replica is broken, and costs nothing
+            lacking += 1
+        moving += 1
+        endings += [Ending(claim.ref) for claim in slot.old]
+    return endings
+
+
+def _excess(declaration: Declaration, claims: Iterable[ClaimView]) -> list[Ending]:
+    """Slots beyond the declared number, from the highest."""
+    over = [claim.ref for claim in claims if claim.ref.slot >= declaration.replicas and not claim.stopping]
+    return [Ending(ref) for ref in sorted(over, key=lambda ref: (-ref.slot, ref.revision, ref.attempt, ref.machine))]
+
+
+def plan(
+    declaration: Declaration,
+    claims: Sequence[ClaimView],
+    placing: Iterable[int] = (),
+    *,
+    reigns: bool = True,
+    halted: bool = False,
+    cramped: bool = False,
+) -> Plan:
+    """Compare what is declared with what is claimed.
+
+    `placing`: slots that are being given to a machine at this moment; they count as claims on the declared revision.
+    `reigns` is False for a declaration that another of its name shadows: like a deleted one it has no claims.
+    `halted`: the rollout passed its deadline; gaps are filled, but no healthy replica of another revision is touched.
+    `cramped`: nobody can take a replica beyond the declared number, so that maxUnavailable is used instead of maxSurge.
+    """
+    if declaration.deleted or not reigns:
+        over = [claim.ref for claim in claims if not claim.stopping]
+        ordered = sorted(over, key=lambda ref: (-ref.slot, ref.revision, ref.attempt, ref.machine))
+        return Plan(end=tuple(Ending(ref) for ref in ordered), outdated=len(over))
+
+    slots = _slots(declaration, claims, placing)
+    surging = declaration.max_surge > 0
+    limit = declaration.replicas + declaration.max_surge
+    total = sum(not claim.stopping for claim in claims) + sum(slot.placing for slot in slots)
+
+    place: list[int] = []
+    for number, slot in enumerate(slots):
+        if total < limit and not slot.claimed and (surging or not slot.stopping):
+            place.append(number)
+            slot.placing = True
+            total += 1
+
+    endings = _excess(declaration, claims)
+    for slot in slots:
+        endings += _surpassed(slot)
+    if not halted:
+        if surging:
+            window = sum(bool(slot.old) and slot.updating and not slot.updated for slot in slots)
+            for number, slot in enumerate(slots):
+                if window >= declaration.max_surge or total >= limit:
+                    break
+                if slot.old and not slot.updating:
+                    place.append(number)
+                    window += 1
+                    total += 1
+        if not surging or (cramped and declaration.max_unavailable > 0):
+            endings += _vacate(declaration, slots)
+
+    return Plan(
+        place=tuple(sorted(place)),
+        end=tuple(endings),
+        updated=sum(bool(slot.new) for slot in slots),
+        ready=sum(any(claim.ready for claim in (*slot.new, *slot.old)) for slot in slots),
+        available=sum(slot.updated for slot in slots),
+        outdated=sum(len(slot.old) + max(len(slot.new) - 1, 0) for slot in slots) + len(_excess(declaration, claims)),
+    )
