@@ -19,13 +19,17 @@ from struct import Struct
 from typing import Final
 
 from beemesh_node.crypto import SIGNATURE_SIZE, SigningKey, verify
-from beemesh_node.protocol.header import HEADER_SIZE
+from beemesh_node.protocol.header import HEADER_SIZE, Header
 
 MAX_BATCH: Final = 256
 """Messages under one signature at most; their paths have at most 8 nodes."""
 
 _HASH_SIZE: Final = 32
 _PLACE: Final = Struct(">HH")
+_MAX_PATH: Final = (MAX_BATCH - 1).bit_length()
+MAX_SIGNATURE_SIZE: Final = _PLACE.size + _MAX_PATH * _HASH_SIZE + SIGNATURE_SIZE
+"""Bytes of the longest signature of a message."""
+
 _COUNT: Final = Struct(">H")
 _BATCH_CONTEXT: Final = b"beemesh/1/batch"
 
@@ -34,9 +38,9 @@ _BATCH_CONTEXT: Final = b"beemesh/1/batch"
 class Unsigned:
     """A message without its signature."""
 
-    payload_type: int
+    header: Header
     content: bytes
-    """Header ‖ ciphertext."""
+    """The packed header ‖ ciphertext."""
 
 
 def message_context(payload_type: int) -> bytes:
@@ -46,7 +50,7 @@ def message_context(payload_type: int) -> bytes:
 
 def sign(message: Unsigned, key: SigningKey) -> bytes:
     """Return the whole message, signed alone."""
-    return message.content + key.sign(message.content, message_context(message.payload_type))
+    return message.content + key.sign(message.content, message_context(message.header.payload_type))
 
 
 def sign_batch(messages: Sequence[Unsigned], key: SigningKey) -> list[bytes]:
@@ -76,7 +80,7 @@ def sign_batch(messages: Sequence[Unsigned], key: SigningKey) -> list[bytes]:
 def is_signature_size(size: int) -> bool:
     """Tell whether a signature, alone or of a batch, may have `size` bytes."""
     path = size - _PLACE.size - SIGNATURE_SIZE
-    return size == SIGNATURE_SIZE or (path % _HASH_SIZE == 0 and 0 < path // _HASH_SIZE <= MAX_BATCH.bit_length() - 1)
+    return size == SIGNATURE_SIZE or (path % _HASH_SIZE == 0 and 0 < path // _HASH_SIZE <= _MAX_PATH)
 
 
 def verify_message(payload_type: int, content: bytes, signature: bytes, public_key: bytes) -> bool:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from struct import Struct
+from types import MappingProxyType
 from typing import Any, Protocol, final
 
 from flatbuffers import Builder
@@ -159,6 +160,8 @@ class Reference:
     """What stands apart from its table, which holds an offset to it."""
 
     size = OFFSET_SIZE
+    empty: Any = None
+    """What it means that there is no offset."""
 
     def slot(self, builder: Builder, number: int, written: Any) -> None:
         """See `Kind.slot`."""
@@ -169,12 +172,17 @@ class Reference:
         """See `Kind.push`."""
         builder.PrependUOffsetTRelative(written)
 
+    def absent(self, where: str) -> Any:
+        """See `Kind.absent`."""
+        return self.empty
+
 
 @final
 class Text(Reference):
     """`str`, strictly UTF-8."""
 
     schema = "string"
+    empty = ""
 
     def write(self, builder: Builder, value: Any, where: str) -> Any:
         """See `Kind.write`."""
@@ -186,16 +194,13 @@ class Text(Reference):
         """See `Kind.read`."""
         return reader.text(reader.follow(position))
 
-    def absent(self, where: str) -> str:
-        """See `Kind.absent`."""
-        return ""
-
 
 @final
 class Octets(Reference):
     """`bytes`."""
 
     schema = "[uint8]"
+    empty = b""
 
     def write(self, builder: Builder, value: Any, where: str) -> Any:
         """See `Kind.write`."""
@@ -207,16 +212,13 @@ class Octets(Reference):
         """See `Kind.read`."""
         return reader.octets(reader.follow(position))
 
-    def absent(self, where: str) -> bytes:
-        """See `Kind.absent`."""
-        return b""
-
 
 @final
 class BoxedOctets(Reference):
     """An element of `tuple[bytes, ...]`: a table `Bytes` around each, since FlatBuffers does not nest vectors."""
 
     schema = "Bytes"
+    empty = b""
 
     def write(self, builder: Builder, value: Any, where: str) -> Any:
         """See `Kind.write`."""
@@ -230,14 +232,12 @@ class BoxedOctets(Reference):
         (content,) = reader.table(reader.follow(position), (OFFSET_SIZE,))
         return reader.octets(reader.follow(content)) if content else b""
 
-    def absent(self, where: str) -> bytes:
-        """See `Kind.absent`."""
-        return b""
-
 
 @final
 class Sequence(Reference):
     """`tuple[X, ...]`."""
+
+    empty = ()
 
     def __init__(self, element: Kind) -> None:
         self._element = element
@@ -258,16 +258,13 @@ class Sequence(Reference):
         places = reader.vector(reader.follow(position), self._element.size)
         return tuple([self._element.read(reader, place, where) for place in places])
 
-    def absent(self, where: str) -> tuple[Any, ...]:
-        """See `Kind.absent`."""
-        return ()
-
 
 @final
 class Pairs(Reference):
     """`Mapping[str, str]`: a vector of tables `KeyValue` in the order of their keys, each key once."""
 
     schema = "[KeyValue]"
+    empty: Mapping[str, str] = MappingProxyType({})
 
     def write(self, builder: Builder, value: Any, where: str) -> Any:
         """See `Kind.write`."""
@@ -296,10 +293,6 @@ class Pairs(Reference):
                 raise MalformedError(f"{where}: the key {key!r} occurs twice")
             found[key] = reader.text(reader.follow(value_at)) if value_at else ""
         return found
-
-    def absent(self, where: str) -> dict[str, str]:
-        """See `Kind.absent`."""
-        return {}
 
 
 @final

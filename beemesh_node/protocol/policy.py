@@ -1,0 +1,16 @@
+"""What a message may be: how long, from whom, to whom."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from beemesh_node.protocol.header import AudienceKind
+from beemesh_node.protocol.messages import EventReport, Leaving, Presence, Task
+
+MAX_MESSAGE: Final[Mapping[AudienceKind, int]] = {
+    AudienceKind.MEMBER: 2 * 1024 * 1024,
+    AudienceKind.EPOCH: 64 * 1024,
+}
+"""Bytes of a whole message at most, by its audience."""
+
+BROADCAST_PAYLOADS: Final = frozenset({Presence, Leaving, Task, EventReport})
+"""What may be sent to all members. Everything else is meant for one, and no one may make all act on it."""
