@@ -31,7 +31,7 @@ def up(count: int, small: int) -> None:
         name = image.machine_image(host)
     machines.make_key()
     subnet = machines.free_subnet(os.environ.get("BEEMESH_LAB_SUBNET"))
-    machines.write_inventory(machines.plan(count, small, subnet), subnet, name, {})
+    machines.write_inventory(machines.plan(count, small, subnet), subnet, name)
     with step("Machines"):
         machines.create()
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import yaml
 
 from labs.image import HELLO_IMAGE, hello_archive
-from labs.paths import INVENTORY, KNOWN_HOSTS, LOGS, ROOT, SHARED_PLAYBOOKS, SSH_KEY, STATE
+from labs.paths import CACHE, INVENTORY, KNOWN_HOSTS, MESH, ROOT, SHARED_PLAYBOOKS, SSH_KEY, STATE
 from labs.run import LabError, run, run_logged
 
 CLASSES = ("cloud", "onprem", "iot")
@@ -19,6 +20,9 @@ _PREFIX = "beemesh-"
 _SUBNETS = ("10.77.40.0/24", "10.77.50.0/24", "172.29.77.0/24", "192.168.177.0/24")
 _FIRST_ADDRESS = 11
 _CUT_TABLE = "lab_cut"
+_SMALL = "512m"
+_SMALL_FREE = 160 * 1024 * 1024
+"""Bytes that a machine with little memory offers to pods."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Machine:
     address: str
     machine_class: str
     memory: str | None = None
-    """A bound on its memory as Podman writes it ("256m"); None for that of this computer."""
+    """A bound on its memory as Podman writes it ("512m"); None for that of this computer."""
 
     @property
     def container(self) -> str:
@@ -44,7 +48,7 @@ def plan(count: int, small: int, subnet: str) -> list[Machine]:
         Machine(f"{CLASSES[i % 3]}-{i // 3 + 1}", str(hosts[_FIRST_ADDRESS + i]), CLASSES[i % 3]) for i in range(count)
     ]
     for i in range(small):
-        machines.append(Machine(f"small-{i + 1}", str(hosts[_FIRST_ADDRESS + count + i]), "iot", memory="256m"))
+        machines.append(Machine(f"small-{i + 1}", str(hosts[_FIRST_ADDRESS + count + i]), "iot", memory=_SMALL))
     return machines
 
 
@@ -56,6 +60,9 @@ def free_subnet(wanted: str | None) -> str:
     """
     if wanted:
         return str(ipaddress.ip_network(wanted))
+    present = json.loads(run(["podman", "network", "ls", "--format=json", f"--filter=name=^{NETWORK}$"]))
+    if present:
+        return str(present[0]["subnets"][0]["subnet"])
     routes = [route["dst"] for route in json.loads(run(["ip", "-json", "route", "show", "table", "all"]))]
     taken = [
         ipaddress.ip_network(route, strict=False)
@@ -68,13 +75,18 @@ def free_subnet(wanted: str | None) -> str:
     raise LabError(f"this computer has routes to {', '.join(_SUBNETS)}: set BEEMESH_LAB_SUBNET to a free /24")
 
 
-def write_inventory(machines: list[Machine], subnet: str, image: str, mesh_vars: dict[str, Any]) -> None:
+def write_inventory(machines: list[Machine], subnet: str, image: str) -> None:
     """Write the inventory that the playbooks and `read_machines` use."""
-    groups: dict[str, Any] = {name: {"hosts": {}} for name in CLASSES}
+    groups: dict[str, Any] = {
+        name: {"hosts": {}, "vars": {"beemesh_labels": {"class": name}, "beemesh_guardian": name != "iot"}}
+        for name in CLASSES
+    }
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for machine in machines:
-        host = {"ansible_host": machine.address, "lab_container": machine.container}
+        host: dict[str, Any] = {"ansible_host": machine.address, "lab_container": machine.container}
         if machine.memory:
-            host["lab_memory"] = machine.memory
+            # A container sees the memory of the whole computer: all but a little is reserved.
+            host |= {"lab_memory": machine.memory, "node_reserve": {"memory": str(total - _SMALL_FREE)}}
         groups[machine.machine_class]["hosts"][machine.name] = host
     ssh = ["-o", f"UserKnownHostsFile={KNOWN_HOSTS}", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]
     common = {
@@ -89,7 +101,9 @@ def write_inventory(machines: list[Machine], subnet: str, image: str, mesh_vars:
         "lab_known_hosts": str(KNOWN_HOSTS),
         "lab_hello_image": HELLO_IMAGE,
         "lab_hello_archive": str(hello_archive()),
-        **mesh_vars,
+        "beemesh_mesh_dir": str(MESH),
+        "beemesh_name": "lab",
+        "node_wheels": str(CACHE / "wheels"),
     }
     text = yaml.safe_dump({"mesh": {"children": groups, "vars": common}}, sort_keys=False)
     INVENTORY.write_text("# Written by ./lab up.\n" + text)
@@ -130,7 +144,7 @@ def make_key() -> None:
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "beemesh-lab", "-f", SSH_KEY])
 
 
-def playbook(path: Path, name: str, *arguments: str) -> str:
+def playbook(path: Path, name: str, *arguments: str | Path) -> str:
     """Run a playbook against the lab's inventory; return its output, which also stands in `.lab/logs/NAME.log`.
 
     Raises:
@@ -205,8 +219,3 @@ def mend() -> int:
             run(["podman", "exec", machine.container, "nft", "delete", "table", "ip", _CUT_TABLE])
             mended += 1
     return mended
-
-
-def logs_directory() -> Path:
-    """Where the output of the playbooks is kept."""
-    return LOGS
