@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -38,6 +39,7 @@ _NUMBER_START = frozenset("+-.0123456789")
 _NOT_A_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _MAX_DIGITS = 400
 """Longer than any number that is not infinite; Python's own conversion of longer ones is slow."""
+_TAGS: Mapping[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "null": (type(None),)}
 _CORE = "tag:yaml.org,2002:"
 _MERGE = object()
 
@@ -79,11 +81,11 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     if len(result) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _Refused(f'the key "{twice[:80]}" stands twice in one mapping: keep one')
+        raise _RefusedError(f'the key "{twice[:80]}" stands twice in one mapping: keep one')
     return result
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Read, but not acceptable; the message says why."""
 
 
@@ -91,7 +93,7 @@ def _read_json(text: str, source: str) -> list[Json] | None:
     """The JSON documents of `text`, or None when it is no JSON (a YAML flow mapping may be)."""
 
     def constant(word: str) -> Json:
-        raise _Refused(f"{word} is no number that a manifest can hold: give a finite one")
+        raise _RefusedError(f"{word} is no number that a manifest can hold: give a finite one")
 
     decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=constant)
     documents: list[Json] = []
@@ -101,7 +103,7 @@ def _read_json(text: str, source: str) -> list[Json] | None:
             document, position = decoder.raw_decode(text, match.start(1))
             budget = _spend(document, budget)
             documents.append(document)
-    except _Refused as error:
+    except _RefusedError as error:
         raise _error(str(error), source, len(documents) + 1) from None
     except RecursionError:
         raise _error(_TOO_DEEP, source, len(documents) + 1) from None
@@ -119,7 +121,7 @@ def _spend(document: Json, budget: int) -> int:
     for _ in range(MAX_DEPTH + 1):
         budget -= len(level)
         if budget < 0:
-            raise _Refused(_TOO_MANY)
+            raise _RefusedError(_TOO_MANY)
         level = [
             value
             for container in level
@@ -128,7 +130,7 @@ def _spend(document: Json, budget: int) -> int:
         ]
         if not level:
             return budget
-    raise _Refused(_TOO_DEEP)
+    raise _RefusedError(_TOO_DEEP)
 
 
 # ---- YAML -----------------------------------------------------------------------------------------------------------
@@ -146,7 +148,7 @@ def _read_yaml(text: str, source: str) -> list[Json]:
         raise _error(f"not YAML: {error.reason} (#x{error.character:02x})", source, composer.number) from None
     except yaml.YAMLError as error:
         raise _error(f"not YAML: {error}", source, composer.number) from None
-    except _Refused as error:
+    except _RefusedError as error:
         raise _error(str(error), source, composer.number) from None
     return composer.documents
 
@@ -173,7 +175,7 @@ class _Composer:
         self._spent = 0
 
     def feed(self, event: yaml.Event) -> None:
-        """Take the next event. Raises `_Refused`."""
+        """Take the next event. Raises `_RefusedError`."""
         line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.DocumentStartEvent):
             self.number = len(self.documents) + 1
@@ -187,17 +189,18 @@ class _Composer:
             self._place(value, line)
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
-                raise _Refused(f'line {line}: "*{event.anchor}" refers to no complete value before it')
+                raise _RefusedError(f'line {line}: "*{event.anchor}" refers to no complete value before it')
             value, size, depth = self._anchors[event.anchor]
             self._count(size)
             if len(self._stack) + depth > MAX_DEPTH:
-                raise _Refused(_TOO_DEEP)
+                raise _RefusedError(_TOO_DEEP)
             self._place(value, line, depth)
         elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             self._count(1)
-            self._stack.append(_Open(event.anchor, self._spent, {} if isinstance(event, yaml.MappingStartEvent) else []))
+            empty: Json = {} if isinstance(event, yaml.MappingStartEvent) else []
+            self._stack.append(_Open(event.anchor, self._spent, empty))
             if len(self._stack) > MAX_DEPTH:
-                raise _Refused(_TOO_DEEP)
+                raise _RefusedError(_TOO_DEEP)
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             self._close(line)
 
@@ -214,7 +217,7 @@ class _Composer:
     def _count(self, values: int) -> None:
         self._spent += values
         if self._spent > MAX_VALUES:
-            raise _Refused(_TOO_MANY)
+            raise _RefusedError(_TOO_MANY)
 
     def _place(self, value: Json, line: int, depth: int = 0) -> None:
         if not self._stack:
@@ -230,7 +233,9 @@ class _Composer:
             self._merge(parent, value, line)
         else:
             if parent.key in parent.value:
-                raise _Refused(f'line {line}: the key "{str(parent.key)[:80]}" stands twice in one mapping: keep one')
+                raise _RefusedError(
+                    f'line {line}: the key "{str(parent.key)[:80]}" stands twice in one mapping: keep one'
+                )
             parent.value[str(parent.key)] = value
             parent.has_key = False
 
@@ -238,7 +243,7 @@ class _Composer:
         sources = value if isinstance(value, list) else [value]
         for source in sources:
             if not isinstance(source, dict):
-                raise _Refused(f'line {line}: "<<" needs a mapping, or a list of mappings')
+                raise _RefusedError(f'line {line}: "<<" needs a mapping, or a list of mappings')
             parent.merged.append(source)
         parent.has_key = False
 
@@ -250,7 +255,7 @@ def _key(value: Json, line: int) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return format(value, "g") if isinstance(value, float) else str(value)
-    raise _Refused(f"line {line}: a key must be a string, not {describe(value)}")
+    raise _RefusedError(f"line {line}: a key must be a string, not {describe(value)}")
 
 
 def _scalar(event: yaml.ScalarEvent, awaits_key: bool, line: int) -> Json:
@@ -263,11 +268,11 @@ def _scalar(event: yaml.ScalarEvent, awaits_key: bool, line: int) -> Json:
     if kind in ("str", "timestamp"):
         return text
     value = _plain(text, line)
-    known = {"bool": bool, "int": int, "float": (int, float), "null": type(None)}.get(kind)
+    known = _TAGS.get(kind)
     if known is None or kind == tag:
-        raise _Refused(f'line {line}: the tag "{tag[:80]}" is not supported: write the value plainly')
+        raise _RefusedError(f'line {line}: the tag "{tag[:80]}" is not supported: write the value plainly')
     if not isinstance(value, known) or (isinstance(value, bool) and kind != "bool"):
-        raise _Refused(f'line {line}: "{text[:80]}" is no {kind}')
+        raise _RefusedError(f'line {line}: "{text[:80]}" is no {kind}')
     return value
 
 
@@ -280,7 +285,9 @@ def _plain(text: str, line: int) -> Json:
     if text[0] not in _NUMBER_START or len(text) > _MAX_DIGITS:
         return text
     if _NOT_A_NUMBER.fullmatch(text):
-        raise _Refused(f"line {line}: {text} is no number that a manifest can hold: give a finite one, or quote it")
+        raise _RefusedError(
+            f"line {line}: {text} is no number that a manifest can hold: give a finite one, or quote it"
+        )
     digits = text.replace("_", "")
     if match := _INTEGER.fullmatch(digits):
         sign, *groups = match.groups()

@@ -22,7 +22,9 @@ class Issue:
     """Where the object came from: `hello.yml: document 2`."""
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.source, self.subject, self.path, self.message) if part)
+        text = ": ".join(part for part in (self.source, self.subject, self.path, self.message) if part)
+        # What a manifest holds must not steer the terminal or the log that shows the message.
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class ManifestError(ValueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from beemesh_node.workloads import names
 from beemesh_node.workloads.documents import MAX_MANIFEST, Json, check_size, describe, read_documents
@@ -30,7 +30,7 @@ class KubernetesObject:
     kind: str
     namespace: str
     name: str
-    body: dict[str, Json]
+    body: dict[str, Json] = field(repr=False)
     source: str = ""
     """Where it came from, `hello.yml: document 2`."""
     uid: str = ""
@@ -110,17 +110,15 @@ def _items(document: Json, place: str, problems: Problems) -> list[tuple[str, Js
     return [(f"{place}: items[{index}]", item) for index, item in enumerate(items)]
 
 
-def _object(
-    document: Json, where: str, namespace: str, enforce: bool, problems: Problems
-) -> KubernetesObject | None:
+def _object(document: Json, where: str, namespace: str, enforce: bool, problems: Problems) -> KubernetesObject | None:
     within = problems.within(where)
     if not isinstance(document, dict):
         within.add("", f"expected a Kubernetes object, a mapping with apiVersion and kind, got {describe(document)}")
         return None
     api_version, kind = document.get("apiVersion"), document.get("kind")
-    for field, value in (("apiVersion", api_version), ("kind", kind)):
+    for key, value in (("apiVersion", api_version), ("kind", kind)):
         if not isinstance(value, str) or not value:
-            within.add(field, "required, but missing" if value is None else f"expected string, got {describe(value)}")
+            within.add(key, "required, but missing" if value is None else f"expected string, got {describe(value)}")
             return None
     definition = kinds().get(f"{api_version} {kind}")
     if definition is None:

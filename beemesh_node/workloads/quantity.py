@@ -18,7 +18,7 @@ def parse_quantity(value: str | int | float) -> Fraction:
     """The exact amount, in the resource's base unit (cores, bytes).
 
     As in Kubernetes, fractions below a nano are rounded away from zero. Raises `ValueError` for what is no quantity or
-    is beyond ±(2⁶³ − 1).
+    is beyond 2^63 - 1 either way.
     """
     text = str(value) if not isinstance(value, bool) else ""
     match = _PATTERN.fullmatch(text)

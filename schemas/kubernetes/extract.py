@@ -82,7 +82,9 @@ def extract() -> dict[str, Any]:
 
 def render(schema: dict[str, Any]) -> str:
     """As text with one definition a line, so that a change can be read."""
-    lines = [f"  {json.dumps(name)}: {json.dumps(node, separators=(',', ':'))}" for name, node in schema["$defs"].items()]
+    lines = [
+        f"  {json.dumps(name)}: {json.dumps(node, separators=(',', ':'))}" for name, node in schema["$defs"].items()
+    ]
     head = ",\n".join(f"{json.dumps(key)}: {json.dumps(schema[key])}" for key in ("$comment", "kinds"))
     return "{" + head + ',\n"$defs": {\n' + ",\n".join(lines) + "\n}}\n"
 
