@@ -28,6 +28,23 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
     "Bytes": (
         ("value", "[uint8]"),
     ),
+    "Certificate": (
+        ("suite", "uint8"),
+        ("mesh_id", "[uint8]"),
+        ("issuer", "[uint8]"),
+        ("serial", "uint64"),
+        ("machine_id", "string"),
+        ("peer_id", "string"),
+        ("public_key", "[uint8]"),
+        ("role", "Role"),
+        ("name", "string"),
+        ("labels", "[KeyValue]"),
+        ("guardian", "bool"),
+        ("namespaces", "[string]"),
+        ("verbs", "[string]"),
+        ("not_before", "uint64"),
+        ("not_after", "uint64"),
+    ),
     "ClaimQuery": (
         ("claim", "ClaimRef"),
     ),
@@ -134,6 +151,20 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("code", "string"),
         ("message", "string"),
     ),
+    "Greeting": (
+        ("certificate", "[uint8]"),
+        ("statement", "[uint8]"),
+        ("challenge", "[uint8]"),
+        ("trust_sequence", "uint64"),
+    ),
+    "GreetingProof": (
+        ("sealed", "[uint8]"),
+        ("mesh_time", "uint64"),
+        ("signature", "[uint8]"),
+    ),
+    "GreetingRefusal": (
+        ("reason", "string"),
+    ),
     "Held": (
         ("uid", "string"),
         ("sequence", "uint64"),
@@ -147,6 +178,16 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
     "IntroductionRequest": (
         ("fingerprint", "[uint8]"),
         ("machine", "string"),
+    ),
+    "JoinBundle": (
+        ("mesh_id", "[uint8]"),
+        ("issuer", "[uint8]"),
+        ("certificate", "[uint8]"),
+        ("trust", "[Bytes]"),
+        ("bootstrap", "[string]"),
+        ("network_key", "[uint8]"),
+        ("epoch", "uint64"),
+        ("epoch_secret", "[uint8]"),
     ),
     "KeyValue": (
         ("key", "string"),
@@ -275,6 +316,21 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("created_at", "uint64"),
         ("change_cause", "string"),
     ),
+    "SessionStatement": (
+        ("signer", "[uint8]"),
+        ("session_id", "[uint8]"),
+        ("kem_public_key", "[uint8]"),
+        ("not_before", "uint64"),
+        ("not_after", "uint64"),
+    ),
+    "SigningRequest": (
+        ("suite", "uint8"),
+        ("mesh_id", "[uint8]"),
+        ("peer_id", "string"),
+        ("public_key", "[uint8]"),
+        ("kem_public_key", "[uint8]"),
+        ("nonce", "[uint8]"),
+    ),
     "SlotAttempt": (
         ("slot", "uint32"),
         ("attempt", "uint32"),
@@ -311,6 +367,17 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("operator", "string"),
         ("value", "string"),
         ("effect", "string"),
+    ),
+    "TrustBundle": (
+        ("suite", "uint8"),
+        ("mesh_id", "[uint8]"),
+        ("issuer", "[uint8]"),
+        ("sequence", "uint64"),
+        ("roots", "[Bytes]"),
+        ("issued_at", "uint64"),
+    ),
+    "TrustChain": (
+        ("bundles", "[Bytes]"),
     ),
     "WorkloadEntry": (
         ("record", "[uint8]"),
@@ -354,6 +421,13 @@ ENUMS: dict[str, tuple[str, tuple[tuple[str, int], ...]]] = {
             ("WORKLOADS", 1),
             ("PODS", 2),
             ("EVENTS", 3),
+        ),
+    ),
+    "Role": (
+        "uint8",
+        (
+            ("MACHINE", 1),
+            ("OPERATOR", 2),
         ),
     ),
 }

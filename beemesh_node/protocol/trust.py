@@ -1,0 +1,284 @@
+"""Whom a member believes: the roots of its mesh, and what they signed.
+
+The mesh id is the hash of the first root's public key, so bundle 1, signed by that root, proves itself. Every later
+bundle is believed when a root of the present one signed it and it is newer, which is how a root is replaced with
+overlap: first a bundle with the old and the new root, then, when all certificates are renewed, one without the old. The
+store keeps the bundles it went through, so that a member that slept through several can follow the same way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
+
+from beemesh_node.crypto import SIGNING_PUBLIC_SIZE, SUITE
+from beemesh_node.protocol.certificate import CERTIFICATE_KIND, HASH_SIZE, MAX_CERTIFICATE, Certificate, fingerprint_of
+from beemesh_node.protocol.codec import decode, encode
+from beemesh_node.protocol.errors import BadSignatureError, MalformedError, OversizeError, ProtocolError
+from beemesh_node.protocol.ids import Fingerprint, MeshId
+from beemesh_node.protocol.objects import open_object, peek_unverified
+
+BUNDLE_KIND: Final = "trust-bundle"
+MAX_ROOTS: Final = 4
+MAX_BUNDLE: Final = 16 * 1024
+"""Bytes of a bundle object at most."""
+MAX_CHAIN: Final = 32
+"""Bundles that a store keeps at most: sixteen rotations of a root."""
+MAX_CHAIN_SIZE: Final = MAX_CHAIN * MAX_BUNDLE + 4096
+"""Bytes of a stored chain at most."""
+
+_CACHED: Final = 512
+
+
+class TrustError(ProtocolError):
+    """Base: well-formed, but not believed here."""
+
+
+class ForeignMeshError(TrustError):
+    """It belongs to another mesh."""
+
+
+class UnknownRootError(TrustError):
+    """It is signed by a root that is not, or no longer, trusted here."""
+
+
+class ExpiredError(TrustError):
+    """Its time is over."""
+
+
+class NotYetValidError(TrustError):
+    """Its time has not come."""
+
+
+class RootSigned(Protocol):
+    """What every object says that a root signs."""
+
+    @property
+    def mesh_id(self) -> MeshId:
+        """The mesh it is for."""
+        ...
+
+    @property
+    def issuer(self) -> bytes:
+        """SHA-256 of the public key of the root that signed it."""
+        ...
+
+
+Signed = TypeVar("Signed", bound=RootSigned)
+
+
+@dataclass(frozen=True, slots=True)
+class TrustBundle:
+    """The roots of a mesh from `issued_at` (ms of mesh time) on. Raises ValueError for what no bundle may say."""
+
+    suite: int
+    mesh_id: MeshId
+    issuer: bytes
+    sequence: int
+    """1 for the first; of two the greater counts."""
+    roots: tuple[bytes, ...]
+    """ML-DSA-65 public keys, the preferred one first."""
+    issued_at: int
+
+    def __post_init__(self) -> None:
+        if self.suite != SUITE:
+            raise ValueError(f"suite {self.suite} is not known here")
+        if len(self.mesh_id) != HASH_SIZE or len(self.issuer) != HASH_SIZE:
+            raise ValueError(f"the ids of mesh and root have {HASH_SIZE} bytes")
+        if self.sequence < 1:
+            raise ValueError("sequences begin with 1")
+        if not 0 < len(self.roots) <= MAX_ROOTS or len(set(self.roots)) < len(self.roots):
+            raise ValueError(f"a bundle has 1 to {MAX_ROOTS} different roots")
+        if any(len(root) != SIGNING_PUBLIC_SIZE for root in self.roots):
+            raise ValueError(f"an ML-DSA-65 public key has {SIGNING_PUBLIC_SIZE} bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class TrustChain:
+    """The bundles of a store in their order, as they are kept on disk and handed to a newcomer."""
+
+    bundles: tuple[bytes, ...]
+
+
+def root_id(public_key: bytes) -> bytes:
+    """Return the id of a root: SHA-256 of its public key. The id of the first root is the id of the mesh."""
+    return hashlib.sha256(public_key).digest()
+
+
+def check_dates(what: str, not_before: int, not_after: int, now_ms: int, *, lower_bound: bool = False) -> None:
+    """Refuse what is not valid at `now_ms` of mesh time.
+
+    `lower_bound`: the time is only known to be at least `now_ms` (a machine without a clock that has met nobody yet),
+    so that what is said to begin later may well have begun.
+
+    Raises:
+        ExpiredError: `not_after` has come.
+        NotYetValidError: `not_before` has not come.
+    """
+    if now_ms >= not_after:
+        raise ExpiredError(f"{what}: expired {_span(now_ms - not_after)} ago; it must be renewed")
+    if now_ms < not_before and not lower_bound:
+        raise NotYetValidError(f"{what}: valid only in {_span(not_before - now_ms)}; compare the clocks")
+
+
+class TrustStore:
+    """The roots trusted now, how they came to be, and what they vouch for. Grows only by `adopt`."""
+
+    def __init__(self, mesh_id: MeshId, chain: Iterable[bytes]) -> None:
+        """Follow a chain of bundles from the first.
+
+        Raises:
+            ForeignMeshError: it is the chain of another mesh.
+            ProtocolError: it is empty, too long, or a bundle in it does not verify or is not newer.
+        """
+        bundles = tuple(chain)
+        if not 0 < len(bundles) <= MAX_CHAIN:
+            raise MalformedError(f"a chain of {len(bundles)} trust bundles: expected 1 to {MAX_CHAIN}")
+        self._mesh_id = mesh_id
+        self._chain = [bundles[0]]
+        self._current = _open_first(mesh_id, bundles[0])
+        self._roots = _by_id(self._current)
+        self._believed: dict[Fingerprint, Certificate] = {}
+        for bundle in bundles[1:]:
+            if not self.adopt(bundle):
+                raise MalformedError("a chain of trust bundles that are not in their order")
+
+    @classmethod
+    def load(cls, mesh_id: MeshId, data: bytes) -> TrustStore:
+        """Follow the chain that `dump` gave. Raises as the constructor does."""
+        if len(data) > MAX_CHAIN_SIZE:
+            raise OversizeError(f"a chain of {len(data)} bytes: at most {MAX_CHAIN_SIZE} are allowed")
+        return cls(mesh_id, decode(TrustChain, data).bundles)
+
+    def dump(self) -> bytes:
+        """Return the chain as bytes to keep; nothing in it is secret."""
+        return encode(TrustChain(tuple(self._chain)))
+
+    @property
+    def mesh_id(self) -> MeshId:
+        """The mesh all this is about."""
+        return self._mesh_id
+
+    @property
+    def sequence(self) -> int:
+        """The sequence of the present bundle."""
+        return self._current.sequence
+
+    @property
+    def roots(self) -> Mapping[bytes, bytes]:
+        """The trusted roots: id -> public key, the preferred one first."""
+        return self._roots
+
+    @property
+    def chain(self) -> tuple[bytes, ...]:
+        """The bundles that led here, the present one last: what a member with a lower sequence needs."""
+        return tuple(self._chain)
+
+    def adopt(self, bundle: bytes) -> bool:
+        """Trust the roots of a newer bundle from now on. False: it is the present one or an older one.
+
+        Of two with one sequence the one with the greater hash counts, so that all members agree.
+
+        Raises:
+            ProtocolError: it is malformed, of another mesh, or not signed by a root trusted now.
+            OversizeError: also when the chain is full.
+        """
+        opened = self.open_signed(BUNDLE_KIND, TrustBundle, bundle, MAX_BUNDLE)
+        if _rank(opened, bundle) <= _rank(self._current, self._chain[-1]):
+            return False
+        if len(self._chain) == MAX_CHAIN:
+            raise OversizeError(f"the chain of {MAX_CHAIN} trust bundles is full: set up the mesh anew")
+        self._chain.append(bundle)
+        self._current, self._roots = opened, _by_id(opened)
+        self._believed.clear()
+        return True
+
+    def open_signed(self, kind: str, cls: type[Signed], data: bytes, max_size: int) -> Signed:
+        """Return what an object of `kind` says, if a trusted root of this mesh signed it.
+
+        Nothing of it is parsed before its signature has been verified, except to say why it was refused.
+
+        Raises:
+            OversizeError, MalformedError: it is not an object of this kind.
+            ForeignMeshError, UnknownRootError: not of this mesh, or not signed by a root trusted here.
+            BadSignatureError: altered.
+        """
+        for identity, public_key in self._roots.items():
+            try:
+                body = open_object(kind, data, public_key, max_size)
+            except BadSignatureError:
+                continue
+            opened = decode(cls, body)
+            self._check_mesh(kind, opened)
+            if opened.issuer != identity:
+                raise MalformedError(f"{kind}: names another root than the one that signed it")
+            return opened
+        claimed = decode(cls, peek_unverified(kind, data, max_size))
+        self._check_mesh(kind, claimed)
+        if claimed.issuer not in self._roots:
+            raise UnknownRootError(
+                f"{kind}: signed by root {claimed.issuer.hex()[:16]}, which trust bundle {self.sequence} lacks: "
+                "renew it with a present root, or bring the newer trust bundle"
+            )
+        raise BadSignatureError(f"{kind}: the signature does not verify; it was altered or is forged")
+
+    def verify_chain(self, certificate: bytes) -> Certificate:
+        """Return what a certificate says if a trusted root signed it, whatever its dates: for records.
+
+        Raises:
+            ProtocolError: as `open_signed`.
+        """
+        fingerprint = fingerprint_of(certificate)
+        known = self._believed.get(fingerprint)
+        if known is None:
+            known = self.open_signed(CERTIFICATE_KIND, Certificate, certificate, MAX_CERTIFICATE)
+            if len(self._believed) >= _CACHED:
+                self._believed.pop(next(iter(self._believed)))
+            self._believed[fingerprint] = known
+        return known
+
+    def verify_certificate(self, certificate: bytes, now_ms: int, *, lower_bound: bool = False) -> Certificate:
+        """Return what a certificate says if a trusted root signed it and it is valid at `now_ms`.
+
+        Raises:
+            ProtocolError: as `open_signed` and `check_dates`, of which see `lower_bound`.
+        """
+        opened = self.verify_chain(certificate)
+        what = f"certificate of {opened.name}"
+        check_dates(what, opened.not_before, opened.not_after, now_ms, lower_bound=lower_bound)
+        return opened
+
+    def _check_mesh(self, kind: str, signed: RootSigned) -> None:
+        if signed.mesh_id != self._mesh_id:
+            raise ForeignMeshError(
+                f"{kind}: of mesh {signed.mesh_id.hex()[:16]}, but this is mesh {self._mesh_id.hex()[:16]}"
+            )
+
+
+def _open_first(mesh_id: MeshId, bundle: bytes) -> TrustBundle:
+    """Open bundle 1, which only the root whose hash is the mesh id can have signed."""
+    claimed = decode(TrustBundle, peek_unverified(BUNDLE_KIND, bundle, MAX_BUNDLE))
+    if claimed.mesh_id != mesh_id:
+        raise ForeignMeshError(f"{BUNDLE_KIND}: of mesh {claimed.mesh_id.hex()[:16]}, expected {mesh_id.hex()[:16]}")
+    first = _by_id(claimed).get(mesh_id)
+    if claimed.sequence != 1 or first is None or claimed.issuer != mesh_id:
+        raise MalformedError(f"{BUNDLE_KIND}: does not begin with the first root of the mesh")
+    open_object(BUNDLE_KIND, bundle, first, MAX_BUNDLE)
+    return claimed
+
+
+def _by_id(bundle: TrustBundle) -> dict[bytes, bytes]:
+    return {root_id(public_key): public_key for public_key in bundle.roots}
+
+
+def _rank(bundle: TrustBundle, data: bytes) -> tuple[int, bytes]:
+    return bundle.sequence, hashlib.sha256(data).digest()
+
+
+def _span(milliseconds: int) -> str:
+    minutes = milliseconds // 60_000
+    if minutes < 120:
+        return f"{minutes} minutes"
+    return f"{minutes // 60} hours" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"
