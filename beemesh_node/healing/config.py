@@ -19,7 +19,7 @@ class Config:
     """After its own start a guardian gives others this long to be heard before it repairs what was there before."""
     survey: float = 1.0
     """How long a guardian that is new to a declaration waits for what others know of its claims."""
-    standby: float = 0.75
+    standby: float = 1.5
     """A guardian of rank r steps in once a deficit has lasted r times this long."""
     window: float = 0.25
     """Bids are awaited for at most this long, if there are any."""

@@ -52,6 +52,8 @@ class LocalChanged:
     images: frozenset[str] = frozenset()
     """References of the images that are here."""
     max_pods: int = 110
+    address: str = ""
+    """The address that reports of pods give as their host's."""
 
 
 @dataclass(frozen=True, slots=True)

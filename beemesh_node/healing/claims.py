@@ -1,0 +1,241 @@
+"""The claims that a guardian knows of, as their machines reported them."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from beemesh_node.healing.declaration import Declaration
+from beemesh_node.healing.plan import ClaimView
+from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.protocol.messages import ClaimRef, ClaimReport
+from beemesh_node.workloads.pod import PodPhase, RestartPolicy
+
+TERMINATING = "Terminating"
+"""The reason in the report of a claim that is being ended, as kubectl shows it."""
+MAX_ENDED = 4096
+"""Ended claims that are remembered, so that a late report does not bring one back."""
+
+LOST_KEPT = 3600.0
+"""Seconds that the claims of a machine that is gone are remembered, to ask for them when it is back."""
+
+ClaimKey: TypeAlias = tuple[str, str, int, int, str]
+
+
+def key_of(ref: ClaimRef) -> ClaimKey:
+    """What makes a claim this one: not the sequence, since a claim outlives records that do not change its template."""
+    return (ref.uid, ref.revision, ref.slot, ref.attempt, ref.machine)
+
+
+@dataclass(slots=True)
+class Entry:
+    """A claim with what the guardian adds to it."""
+
+    report: ClaimReport
+    heard_at: float
+    ready_since: float | None
+    """When this guardian first saw it ready, without interruption since."""
+    lost: bool = False
+    """Its machine is gone."""
+
+    @property
+    def promised(self) -> bool:
+        """Accepted, but its machine has not reported it yet."""
+        return self.report.version == 0
+
+    def complete(self, declaration: Declaration) -> bool:
+        """Whether it ended for good by itself, and is not to run again."""
+        ended = self.report.phase in (PodPhase.SUCCEEDED, PodPhase.FAILED)
+        return ended and declaration.restart_policy is not RestartPolicy.ALWAYS
+
+
+def promised_report(ref: ClaimRef, declaration: Declaration) -> ClaimReport:
+    """What is known of a claim that was accepted and has not been reported yet."""
+    return ClaimReport(
+        claim=ref,
+        namespace=declaration.namespace,
+        workload=declaration.name,
+        pod_name="",
+        pod_uid="",
+        phase=PodPhase.PENDING,
+        ready=False,
+        reason="Assigned",
+        message="",
+        pod_ip="",
+        host_ip="",
+        created_at=0,
+        started_at=0,
+        containers=(),
+        init_containers=(),
+        gone=False,
+        version=0,
+    )
+
+
+@dataclass
+class ClaimTable:
+    """Claims by declaration. Of two reports of one claim the one with the greater version counts."""
+
+    max_claims: int
+    _claims: dict[Uid, dict[ClaimKey, Entry]] = field(default_factory=dict)
+    _attempts: dict[Uid, dict[tuple[str, int], int]] = field(default_factory=dict)
+    _ended: OrderedDict[ClaimKey, int] = field(default_factory=OrderedDict)
+    _machines: dict[str, Counter[Uid]] = field(default_factory=dict)
+    _size: int = 0
+
+    def take(self, report: ClaimReport, now: float) -> bool:
+        """Take in a report. False if it is no news: of an older version, or beyond the bound of the table."""
+        uid, key = Uid(report.claim.uid), key_of(report.claim)
+        if self._ended.get(key, -1) >= report.version:
+            return False
+        entries = self._claims.setdefault(uid, {})
+        known = entries.get(key)
+        if known is not None and not known.lost and known.report.version >= report.version:
+            known.heard_at = now
+            return False
+        if known is None and not report.gone and not self._room():
+            return False
+        self._attempted(uid, report.claim)
+        if report.version > 0:
+            self._drop_promises(uid, report.claim)
+        if report.gone:
+            self._end(uid, key, report.version)
+            return True
+        since = known.ready_since if known is not None and known.ready_since is not None else now
+        entry = Entry(report, now, since if report.ready else None)
+        if key not in entries:
+            self._size += 1
+            self._machines.setdefault(report.claim.machine, Counter())[uid] += 1
+        entries[key] = entry
+        return True
+
+    def lose(self, machine: str) -> set[Uid]:
+        """Mark all claims of a machine that is gone; return their declarations."""
+        affected = set()
+        for uid in list(self._machines.get(machine, ())):
+            for entry in self._claims[uid].values():
+                if entry.report.claim.machine == machine and not entry.lost:
+                    entry.lost, entry.ready_since = True, None
+                    affected.add(uid)
+        return affected
+
+    def of_machine(self, machine: str) -> set[Uid]:
+        """Return the declarations of which a machine has claims, lost ones included."""
+        return set(self._machines.get(machine, ()))
+
+    def reconcile(self, uid: Uid, machine: str, held: Iterable[ClaimReport], asked_at: float, now: float) -> bool:
+        """Take in all that a machine holds of a declaration: what was heard before `asked_at` and is missing, ended."""
+        reports = [report for report in held if report.claim.machine == machine and report.claim.uid == uid]
+        changed = sum(self.take(report, now) for report in reports) > 0
+        present = {key_of(report.claim) for report in reports}
+        for key, entry in list(self._claims.get(uid, {}).items()):
+            if entry.report.claim.machine == machine and key not in present and entry.heard_at <= asked_at:
+                self._end(uid, key, entry.report.version)
+                changed = True
+        return changed
+
+    def views(self, declaration: Declaration, now: float) -> list[ClaimView]:
+        """Return the claims that count, as a plan sees them."""
+        found = []
+        for entry in self._claims.get(declaration.uid, {}).values():
+            complete = entry.complete(declaration)
+            if entry.lost and not complete:
+                continue
+            waited = entry.ready_since is not None and now >= entry.ready_since + declaration.min_ready_seconds
+            stopping = entry.report.reason == TERMINATING
+            available = complete or (waited and not stopping)
+            found.append(ClaimView(entry.report.claim, entry.report.ready and not stopping, available, stopping))
+        return found
+
+    def next_available(self, declaration: Declaration, now: float) -> float | None:
+        """Return when the next ready claim will have been ready for long enough."""
+        moments = (
+            entry.ready_since + declaration.min_ready_seconds
+            for entry in self._claims.get(declaration.uid, {}).values()
+            if entry.ready_since is not None
+        )
+        return min((moment for moment in moments if moment > now), default=None)
+
+    def next_attempt(self, uid: Uid, revision: str, slot: int) -> int:
+        """Return the number of the next attempt at a slot: one more than any seen."""
+        return self._attempts.get(uid, {}).get((revision, slot), -1) + 1
+
+    def prune(self, declaration: Declaration, now: float) -> None:
+        """Forget lost claims that nobody would take back, or not any more, and attempts at other revisions."""
+        uid = declaration.uid
+        for key, entry in list(self._claims.get(uid, {}).items()):
+            if entry.lost and (now - entry.heard_at >= LOST_KEPT or not declaration.wants(entry.report.claim)):
+                self._remove(uid, key)
+        attempts = self._attempts.get(uid, {})
+        for attempted in [a for a in attempts if a[0] != declaration.revision or a[1] >= declaration.replicas]:
+            del attempts[attempted]
+
+    def unheard(self, uid: Uid, silent: float, promised: float, now: float) -> set[MachineId]:
+        """Return machines that reported a claim longer than `silent` ago, or accepted one `promised` ago."""
+        return {
+            MachineId(entry.report.claim.machine)
+            for entry in self._claims.get(uid, {}).values()
+            if not entry.lost and now - entry.heard_at >= (promised if entry.promised else silent)
+        }
+
+    def reports(self, uid: Uid) -> tuple[ClaimReport, ...]:
+        """Return the latest report of each claim whose machine is here."""
+        return tuple(entry.report for entry in self._claims.get(uid, {}).values() if not entry.lost)
+
+    def entries(self, uid: Uid) -> Iterable[Entry]:
+        """Return all that is known of a declaration's claims."""
+        return self._claims.get(uid, {}).values()
+
+    def forget(self, uid: Uid) -> None:
+        """Drop everything about a declaration."""
+        for key in list(self._claims.get(uid, {})):
+            self._remove(uid, key)
+        self._claims.pop(uid, None)
+        self._attempts.pop(uid, None)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def _room(self) -> bool:
+        """Make room for one more claim; what is lost goes first."""
+        if self._size >= self.max_claims:
+            for uid, entries in self._claims.items():
+                lost = next((key for key, entry in entries.items() if entry.lost), None)
+                if lost is not None:
+                    self._remove(uid, lost)
+                    break
+        return self._size < self.max_claims
+
+    def _attempted(self, uid: Uid, ref: ClaimRef) -> None:
+        attempts = self._attempts.setdefault(uid, {})
+        place = (ref.revision, ref.slot)
+        attempts[place] = max(attempts.get(place, -1), ref.attempt)
+
+    def _drop_promises(self, uid: Uid, ref: ClaimRef) -> None:
+        """Drop what a machine promised for a slot that it had already: it reports, and keeps, its earlier attempt."""
+        for key, entry in list(self._claims[uid].items()):
+            other = entry.report.claim
+            same = (other.revision, other.slot, other.machine) == (ref.revision, ref.slot, ref.machine)
+            if entry.promised and same and other.attempt != ref.attempt:
+                self._remove(uid, key)
+
+    def _end(self, uid: Uid, key: ClaimKey, version: int) -> None:
+        self._remove(uid, key)
+        self._ended[key] = max(version, self._ended.pop(key, -1))
+        while len(self._ended) > MAX_ENDED:
+            self._ended.popitem(last=False)
+
+    def _remove(self, uid: Uid, key: ClaimKey) -> None:
+        entry = self._claims[uid].pop(key, None)
+        if entry is None:
+            return
+        self._size -= 1
+        machine = entry.report.claim.machine
+        held = self._machines[machine]
+        held[uid] -= 1
+        if held[uid] <= 0:
+            del held[uid]
+        if not held:
+            del self._machines[machine]

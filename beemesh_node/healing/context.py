@@ -1,0 +1,69 @@
+"""What the parts of one core share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from beemesh_node.healing.claims import ClaimTable
+from beemesh_node.healing.config import Config
+from beemesh_node.healing.declaration import Declaration, reigning
+from beemesh_node.healing.notes import Notes
+from beemesh_node.healing.outbox import Outbox
+from beemesh_node.membership.table import MemberTable
+from beemesh_node.protocol.ids import MachineId, Uid
+
+
+@dataclass
+class Context:
+    """The state that guardian, runner and hand-over look at together."""
+
+    me: MachineId
+    config: Config
+    members: MemberTable
+    outbox: Outbox
+    notes: Notes
+    claims: ClaimTable
+    declarations: dict[Uid, Declaration] = field(default_factory=dict)
+    """The newest version of everything that is stored here, tombstones included."""
+    names: dict[tuple[str, str, str], set[Uid]] = field(default_factory=dict)
+    dirty: dict[Uid, None] = field(default_factory=dict)
+    """Declarations to be looked at before the present call ends, in this order."""
+
+    def mark(self, uid: Uid) -> None:
+        """Have a declaration looked at."""
+        self.dirty[uid] = None
+
+    def guardians(self, uid: Uid) -> tuple[MachineId, ...]:
+        """Return the guardians of a declaration, by rank."""
+        return self.members.guardians(uid, self.config.guardians)
+
+    def rank(self, uid: Uid) -> int | None:
+        """Return this machine's rank among the guardians; None if it is none of them."""
+        guardians = self.guardians(uid)
+        return guardians.index(self.me) if self.me in guardians else None
+
+    def store(self, declaration: Declaration, now: float) -> bool:
+        """Keep a declaration if it is newer than what is known of its uid. False if it is no news."""
+        known = self.declarations.get(declaration.uid)
+        if known is not None and known.rank >= declaration.rank:
+            return False
+        if known is None and len(self.declarations) >= self.config.max_declarations:
+            text = f"more than {self.config.max_declarations} declarations: compact the tombstones of this mesh"
+            self.notes.warning(declaration, "TooManyDeclarations", text, now)
+            return False
+        self.declarations[declaration.uid] = declaration
+        self.names.setdefault(declaration.path, set()).add(declaration.uid)
+        for uid in self.names[declaration.path]:
+            self.mark(uid)
+        return True
+
+    def reigns(self, declaration: Declaration) -> bool:
+        """Whether this is the live declaration of its name that runs, as far as is known here."""
+        rivals = (self.declarations[uid] for uid in self.names.get(declaration.path, ()))
+        winner = reigning(rivals)
+        return winner is None or winner.uid == declaration.uid
+
+    def name(self, machine: str) -> str:
+        """Return the name by which people know a machine."""
+        member = self.members.get(machine)
+        return member.name if member is not None else machine

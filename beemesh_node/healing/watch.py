@@ -1,0 +1,255 @@
+"""A guardian's watch over one declaration: it plans, and does what is due if it is its turn."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from beemesh_node.healing.claims import ClaimKey, key_of, promised_report
+from beemesh_node.healing.context import Context
+from beemesh_node.healing.declaration import Declaration
+from beemesh_node.healing.effects import OfferRelease
+from beemesh_node.healing.plan import Ending, Plan, plan
+from beemesh_node.healing.progress import Progress
+from beemesh_node.healing.round import Round, RoundState
+from beemesh_node.protocol.ids import MachineId
+from beemesh_node.protocol.messages import ClaimRef, ClaimReport, NoReason, Refusal, SlotAttempt
+from beemesh_node.scheduling.reasons import details, summarise
+from beemesh_node.scheduling.sampling import Candidates, candidates
+
+NEXT_TRY = 1.0
+"""Seconds: after a change among the members, the next round is not sooner than this after the last."""
+
+
+@dataclass(slots=True)
+class BackOff:
+    """A machine on which a replica failed is left alone until then."""
+
+    until: float
+    delay: float
+    why: str
+
+
+@dataclass
+class Watch:
+    """One declaration as its guardian sees it. The guardian of rank 0 coordinates, the others step in when it does not.
+
+    A need that lasts is acted on by rank r after r times `Config.standby`, and again after as long, for as long as it
+    lasts: nobody is told to wait because somebody else promised.
+    """
+
+    context: Context
+    declaration: Declaration
+    progress: Progress
+    known: bool = False
+    """Whether enough is known of the claims there are; until then nothing is placed or ended."""
+    now_planned: Plan = field(default_factory=Plan)
+    shortage: str = ""
+    """Why slots could not be given to a machine, in a sentence; empty if they could."""
+    _round: Round | None = None
+    _rounds: int = 0
+    _round_ended: float = -NEXT_TRY
+    _retry: float = 0.0
+    _retry_at: float = 0.0
+    _need: tuple[tuple[int, ...], tuple[ClaimRef, ...]] = ((), ())
+    _armed_at: float = 0.0
+    _cramped: bool = False
+    _offered: dict[ClaimKey, float] = field(default_factory=dict)
+    _back_offs: dict[str, BackOff] = field(default_factory=dict)
+
+    def declared(self, declaration: Declaration, now: float) -> None:
+        """Go over to a newer version."""
+        if declaration.revision != self.declaration.revision:
+            self._back_offs.clear()
+        self.declaration = declaration
+        self.progress = Progress(now)
+        self.shortage, self._retry_at, self._cramped = "", now, False
+        if self._round is not None:
+            self._round.cancel()
+            if self._round.state is RoundState.DONE:
+                self._round = None
+
+    def drop(self) -> None:
+        """Stop watching: this machine is no guardian of the declaration any more."""
+        if self._round is not None:
+            self._round.cancel()
+        for kind in ("stand", "retry", "release", "progress", "available"):
+            self.context.outbox.timers.cancel((kind, self.declaration.uid))
+
+    def review(self, rank: int, now: float) -> None:
+        """Plan anew, and do what is due."""
+        if not self.known:
+            return
+        context, declaration = self.context, self.declaration
+        reigns = context.reigns(declaration)
+        context.claims.prune(declaration, now)
+        views = context.claims.views(declaration, now)
+        placing = self._round.placing if self._round is not None else ()
+        halted = self.progress.failed
+        planned = plan(declaration, views, placing, reigns=reigns, halted=halted, cramped=self._cramped)
+        self.now_planned = planned
+        if reigns and not declaration.deleted:
+            self._observe_progress(rank, halted, now)
+        self._timer("available", context.claims.next_available(declaration, now))
+
+        need = (planned.place, tuple(ending.claim for ending in planned.end))
+        if need != self._need:
+            self._need, self._armed_at = need, now
+        if not planned.place and self._round is None:
+            self.shortage, self._retry, self._cramped = "", 0.0, self._cramped and not planned.complete
+        if not planned.place and not planned.end:
+            self._timer("stand", None)
+            return
+        turn = self._armed_at + rank * context.config.standby
+        if now < turn:
+            self._timer("stand", turn)
+            return
+        if rank > 0:
+            self._armed_at = now
+            self._timer("stand", now + rank * context.config.standby)
+        self._end(planned.end, now)
+        if planned.place:
+            self._place(planned.place, now)
+
+    def members_changed(self, able: bool, now: float) -> None:
+        """Some machine is new or has something else to offer, `able` if a replica fits it by what it says."""
+        if able and self.shortage:
+            self._cramped = False
+            self._retry_at = min(self._retry_at, max(now, self._round_ended + NEXT_TRY))
+            self._timer("retry", self._retry_at)
+
+    def observed(self, report: ClaimReport, now: float) -> None:
+        """Learn from a report which machines are to be left alone for a while."""
+        machine = report.claim.machine
+        if report.claim.revision != self.declaration.revision:
+            return
+        if report.gone and report.phase == "Failed":
+            config, known = self.context.config, self._back_offs.get(machine)
+            delay = config.machine_back_off_first if known is None else known.delay * 2
+            delay = min(delay, config.machine_back_off_most)
+            why = f"{self.context.name(machine)}: {report.reason or 'failed'}"
+            self._back_offs[machine] = BackOff(
+                now + delay, delay, f"{why}: {report.message}" if report.message else why
+            )
+        elif report.ready:
+            self._back_offs.pop(machine, None)
+
+    # ---- what a round tells (round.RoundOwner)
+
+    def placed(self, machine: MachineId, slots: Sequence[SlotAttempt], now: float) -> None:
+        """Count accepted slots as claims from now on, before their machine reports them."""
+        round_ = self._round
+        declaration = round_.declaration if round_ is not None else self.declaration
+        for slot in slots:
+            ref = ClaimRef(
+                declaration.uid, declaration.sequence, slot.slot, slot.attempt, machine, declaration.revision
+            )
+            self.context.claims.take(promised_report(ref, declaration), now)
+        if machine not in self.context.members:
+            self.context.claims.lose(machine)
+        self.context.mark(declaration.uid)
+
+    def round_over(self, now: float) -> None:
+        """Say where replicas went, and why some went nowhere."""
+        round_, self._round, self._round_ended = self._round, None, now
+        if round_ is None:
+            return
+        context, declaration = self.context, self.declaration
+        context.mark(declaration.uid)
+        if round_.given:
+            count = sum(round_.given.values())
+            where = ", ".join(f"{context.name(m)} {n}" for m, n in sorted(round_.given.items()))
+            context.notes.normal(declaration, "Scheduled", f"{count} replica{'s' * (count > 1)} on {where}", now)
+        if not round_.wanting:
+            self.shortage, self._retry, self._retry_at = "", 0.0, now
+            return
+        first, most = context.config.retry_first, context.config.retry_most
+        self._retry = min(self._retry * 2, most) if self._retry else first
+        resting = [rest.until for rest in self._back_offs.values() if rest.until > now]
+        self._retry_at = min([now + self._retry, *resting])
+        self._timer("retry", self._retry_at)
+        claimed = {view.ref.slot for view in context.claims.views(declaration, now) if not view.stopping}
+        self._cramped = all(slot.slot in claimed for slot in round_.wanting)
+        self.shortage = self._explain(round_, now)
+        context.notes.warning(declaration, "FailedScheduling", self.shortage, now)
+
+    # ---- parts
+
+    def _explain(self, round_: Round, now: float) -> str:
+        by_name = {self.context.name(machine): reasons for machine, reasons in round_.refused.items()}
+        for machine in round_.able:
+            by_name[self.context.name(machine)] = (Refusal(NoReason.POD_ANTI_AFFINITY),)
+        count, total = len(round_.wanting), self.declaration.replicas
+        text = f"{count} of {total} replica{'s' * (total > 1)} wait{'s' * (count == 1)}: {summarise(by_name)}"
+        told = [details(by_name), *(rest.why for _, rest in sorted(self._back_offs.items()) if rest.until > now)]
+        return f"{text} ({'; '.join(part for part in told if part)})" if any(told) else text
+
+    def _observe_progress(self, rank: int, was_failed: bool, now: float) -> None:
+        declaration, progress = self.declaration, self.progress
+        progress.observe(declaration, self.now_planned, now)
+        self._timer("progress", progress.deadline(declaration))
+        if progress.failed != was_failed:
+            self.context.mark(declaration.uid)
+            if progress.failed and rank == 0:
+                self.context.notes.warning(declaration, "ProgressDeadlineExceeded", self.progress_message, now)
+
+    @property
+    def progress_message(self) -> str:
+        """Say that, and at which point, the rollout stopped; empty if it did not."""
+        if not self.progress.failed:
+            return ""
+        planned, declaration = self.now_planned, self.declaration
+        return (
+            f"the rollout stopped: {planned.available} of {declaration.replicas} replicas of the new revision available, "
+            f"no progress for {declaration.progress_deadline_seconds:.0f} s; fix it with another apply, or undo it"
+        )
+
+    def _end(self, endings: Iterable[Ending], now: float) -> None:
+        wanted = {key_of(ending.claim): ending for ending in endings}
+        repeat = self.context.config.release_repeat
+        self._offered = {key: at for key, at in self._offered.items() if key in wanted}
+        for key, ending in wanted.items():
+            if now >= self._offered.get(key, now - repeat) + repeat:
+                self._offered[key] = now
+                machine = MachineId(ending.claim.machine)
+                self.context.outbox.emit(OfferRelease(machine, ending.claim, ending.better))
+        self._timer("release", min(self._offered.values()) + repeat if self._offered else None)
+
+    def _place(self, slots: Sequence[int], now: float) -> None:
+        if self._round is not None:
+            return
+        if now < self._retry_at:
+            self._timer("retry", self._retry_at)
+            return
+        context, declaration = self.context, self.declaration
+        self._rounds += 1
+        salt = (context.config.seed, context.me.encode(), declaration.uid.encode(), str(self._rounds).encode())
+        task_id = hashlib.sha256(b"\0".join(salt)).digest()[:16]
+        resting = {m: rest for m, rest in self._back_offs.items() if rest.until > now and m in context.members}
+        found = candidates((m for m in context.members if m.machine not in resting), declaration.requirements, task_id)
+        refused = {**found.refused, **{MachineId(m): (Refusal(NoReason.BACK_OFF),) for m in resting}}
+        labels = {member.machine: member.labels for member in context.members}
+        uid, revision = declaration.uid, declaration.revision
+        self._round = Round(
+            outbox=context.outbox,
+            owner=self,
+            declaration=declaration,
+            wanting=[SlotAttempt(slot, context.claims.next_attempt(uid, revision, slot)) for slot in slots],
+            candidates=Candidates(found.order, refused),
+            labels=labels,
+            present=tuple(
+                labels[MachineId(view.ref.machine)]
+                for view in context.claims.views(declaration, now)
+                if view.ref.machine in labels and not view.stopping
+            ),
+            task_id=task_id,
+        )
+        self._round.start(now)
+
+    def _timer(self, kind: str, at: float | None) -> None:
+        timers, uid = self.context.outbox.timers, self.declaration.uid
+        if at is None:
+            timers.cancel((kind, uid))
+        else:
+            timers.set((kind, uid), at, lambda _: self.context.mark(uid))
