@@ -13,7 +13,7 @@ from beemesh_node.network.api import HELLO, Handler, Limits, NetworkError
 from beemesh_node.network.backoff import TokenBucket
 from beemesh_node.network.counting import Counters
 from beemesh_node.network.frames import STREAM_ERRORS, Libp2pFrameStream
-from beemesh_node.network.library import Multiaddr, Multiselect, MultiselectCommunicator, SwarmException
+from beemesh_node.network.library import Multiaddr, Multiselect, MultiselectCommunicator, PeerStoreError, SwarmException
 from beemesh_node.network.links import Link, Links
 from beemesh_node.network.swarm import MeshSwarm
 from beemesh_node.protocol.ids import PeerId
@@ -55,6 +55,8 @@ class StreamQuota:
 
 class HostFacade:
     """Hands inbound streams to their handlers, if their peer is admitted, and opens outbound ones."""
+
+    dial: Callable[[PeerId, list[str]], Awaitable[Link]]
 
     def __init__(self, swarm: MeshSwarm, links: Links, limits: Limits, counters: Counters, announce: list[str]) -> None:
         self._swarm = swarm
@@ -141,19 +143,22 @@ class HostFacade:
         self.multiselect.remove_handler(protocol)
 
     async def new_stream(self, peer_id: Any, protocols: list[str]) -> Any:
-        """Open a stream to an admitted, connected peer; raises SwarmException."""
-        link = self._links.newest(PeerId(str(peer_id)))
-        if link is None:
-            raise SwarmException(f"not connected to {peer_id}")
-        return await self.open_stream(link, list(protocols))
-
-    async def open_stream(self, link: Link, protocols: list[str]) -> Any:
-        """Open a stream in bounded time; raises SwarmException."""
+        """Open a stream to a peer, dialling it at the addresses that Kademlia told; raises SwarmException."""
+        peer = PeerId(str(peer_id))
+        link = self._links.newest(peer)
         try:
+            if link is None:
+                link = await self.dial(peer, [str(address) for address in self._told_addresses(peer_id)])
             with trio.fail_after(_NEGOTIATION):
-                return await self._links.open_raw(link, protocols)
+                return await self._links.open_raw(link, list(protocols))
         except (NetworkError, trio.TooSlowError, *STREAM_ERRORS) as error:
-            raise SwarmException(f"no stream to {link.peer}: {error}") from error
+            raise SwarmException(f"no stream to {peer}: {error}") from error
+
+    def _told_addresses(self, peer_id: Any) -> list[Any]:
+        try:
+            return list(self._swarm.peerstore.addrs(peer_id))
+        except PeerStoreError:
+            return []
 
     async def connect(self, peer_info: Any) -> None:
         """Do as if connecting failed unless connected: whom to dial is not for Kademlia to say."""

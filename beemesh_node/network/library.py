@@ -23,19 +23,21 @@ with libp2p_parts():
     from libp2p.crypto.ed25519 import create_new_key_pair
     from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
     from libp2p.exceptions import BaseLibp2pError
+    from libp2p.network import swarm as swarm_module
     from libp2p.network.config import ConnectionConfig, RetryConfig
-    from libp2p.network.connection.swarm_connection import SwarmConn
+    from libp2p.network.connection import swarm_connection
     from libp2p.network.exceptions import SwarmException
     from libp2p.network.stream.exceptions import StreamEOF
     from libp2p.network.swarm import Swarm
     from libp2p.peer.id import ID
-    from libp2p.peer.peerstore import PeerStore
+    from libp2p.peer.peerstore import PeerStore, PeerStoreError
     from libp2p.protocol_muxer.exceptions import MultiselectClientError, MultiselectError, ProtocolNotSupportedError
     from libp2p.protocol_muxer.multiselect import Multiselect
     from libp2p.protocol_muxer.multiselect_client import MultiselectClient
     from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
     from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
     from libp2p.security.noise.transport import Transport as NoiseTransport
+    from libp2p.stream_muxer.exceptions import MuxedStreamError
     from libp2p.stream_muxer.yamux import yamux
     from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
     from libp2p.stream_muxer.yamux.yamux import Yamux
@@ -62,14 +64,15 @@ __all__ = [
     "MultiselectClientError",
     "MultiselectCommunicator",
     "MultiselectError",
+    "MuxedStreamError",
     "NoiseTransport",
     "OpenConnectionError",
     "PeerStore",
+    "PeerStoreError",
     "ProtocolNotSupportedError",
     "RetryConfig",
     "StreamEOF",
     "Swarm",
-    "SwarmConn",
     "SwarmException",
     "TransportUpgrader",
     "TrioTCPStream",
@@ -79,5 +82,7 @@ __all__ = [
     "create_new_x25519_key_pair",
     "libp2p",
     "libp2p_parts",
+    "swarm_connection",
+    "swarm_module",
     "yamux",
 ]

@@ -1,8 +1,9 @@
 """One life of the libp2p stack, from start to its end or fatal fault. Imports libp2p; see `library`."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -11,6 +12,23 @@ from beemesh_node.network.api import Gatekeeper, HostConfig, ListenFailed, PeerE
 from beemesh_node.network.counting import Counters
 from beemesh_node.network.dialer import Dialer
 from beemesh_node.network.facade import HostFacade
+from beemesh_node.network.guards import (
+    accept_limits,
+    blocking_close,
+    guarded,
+    inbound_slots,
+    inline_replies,
+    older_records,
+    own_keys,
+    paused_reader,
+    receive_window,
+    root_logger,
+    silent_connections,
+    stale_connections,
+    stream_faults,
+    substitute,
+)
+from beemesh_node.network.guards.steady_clock import steady
 from beemesh_node.network.library import (
     ID,
     NOISE,
@@ -25,6 +43,8 @@ from beemesh_node.network.library import (
     background_trio_service,
     create_new_key_pair,
     create_new_x25519_key_pair,
+    swarm_connection,
+    swarm_module,
 )
 from beemesh_node.network.links import Links
 from beemesh_node.network.swarm import MeshSwarm
@@ -32,7 +52,36 @@ from beemesh_node.network.transport import MeshTCP
 from beemesh_node.protocol.ids import PeerId
 
 
+if TYPE_CHECKING:
+    from beemesh_node.network.gossip import Gossiper
+    from beemesh_node.network.kademlia import Kademlia
+
+MUXER_GUARDS = (inline_replies.GUARD, blocking_close.GUARD, silent_connections.GUARD, receive_window.GUARD)
+SWARM_GUARDS = (inbound_slots.GUARD, stale_connections.GUARD, accept_limits.GUARD)
+FACADE_GUARDS = (stream_faults.GUARD,)
+STORE_GUARDS = (own_keys.GUARD, older_records.GUARD)
+SUBSTITUTIONS = (root_logger.SUBSTITUTION, paused_reader.SUBSTITUTION, *steady(swarm_module, swarm_connection))
+
+_FAREWELL = 3.0
+"""Seconds for closing all connections at the end."""
+
+
 @dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What outlives a life of the stack."""
+
+    config: HostConfig
+    local: PeerId
+    gatekeeper: Gatekeeper
+    counters: Counters
+    emit: Callable[[PeerEvent], None]
+    shunned: dict[PeerId, float]
+    announced: list[str]
+    without_guards: Collection[str] = ()
+    """Guards left out, by name: only in tests that show a fault."""
+
+
+@dataclass(slots=True)
 class Life:
     """The running parts."""
 
@@ -40,6 +89,9 @@ class Life:
     dialer: Dialer
     facade: HostFacade
     swarm: MeshSwarm
+    nursery: trio.Nursery
+    gossiper: "Gossiper | None" = None
+    kademlia: "Kademlia | None" = None
 
     def listening(self) -> Sequence[str]:
         """The addresses bound, with their true ports."""
@@ -47,28 +99,66 @@ class Life:
 
 
 @asynccontextmanager
-async def live(
-    config: HostConfig,
-    local: PeerId,
-    gatekeeper: Gatekeeper,
-    counters: Counters,
-    emit: Callable[[PeerEvent], None],
-    shunned: dict[PeerId, float],
-    announce: list[str],
-) -> AsyncIterator[Life]:
+async def live(around: Surroundings) -> AsyncIterator[Life]:
     """Run the stack for the length of the block; a fatal fault of it cancels the block and comes out of it."""
+    config, limits, counters, without = around.config, around.config.limits, around.counters, around.without_guards
+    substitute((*SUBSTITUTIONS, receive_window.window_limit(limits.stream_window)), without)
+    links = Links(around.local, around.gatekeeper, limits, counters, around.emit, around.shunned)
+    swarm = _make_swarm(config, links, counters, without)
+    facade = guarded(HostFacade, FACADE_GUARDS, counters, without)(swarm, links, limits, counters, around.announced)
+    dialer = Dialer(swarm, links, limits, counters)
+    facade.dial = dialer.link
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_running(swarm))
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(nursery.cancel_scope.cancel)
+        life = Life(links, dialer, facade, swarm, nursery)
+        if not config.light:
+            await _join(life, around, stack)
+        yield life
+
+
+async def _join(life: Life, around: Surroundings, stack: AsyncExitStack) -> None:
+    """Listen, and take part in gossip and Kademlia."""
+    from beemesh_node.network.gossip import Gossiper  # 20 ms that a light host saves
+    from beemesh_node.network.kademlia import Kademlia
+
+    config, limits = around.config, around.config.limits
+    links, nursery = life.links, life.nursery
+
+    def blame(peer: PeerId) -> None:
+        links.shun(peer)
+        nursery.start_soon(links.close_all, peer)
+
+    life.gossiper = gossiper = Gossiper(life.facade, limits, around.counters, blame, around.without_guards)
+    life.kademlia = kademlia = Kademlia(life.facade, around.counters, around.without_guards)
+    links.on_admitted = lambda peer: nursery.start_soon(kademlia.met, peer)
+    links.on_lost = lambda connection: gossiper.connection_lost(connection.muxed_conn.peer_id, connection)
+    if config.listen and not await life.swarm.listen(*[Multiaddr(str(parse(text))) for text in config.listen]):
+        raise ListenFailed(f"none of {', '.join(config.listen)} could be bound: is another daemon using the port?")
+    around.announced[:] = [
+        f"{text.partition('/p2p/')[0]}/p2p/{around.local}" for text in config.announce or life.listening()
+    ]
+    await stack.enter_async_context(gossiper.running())
+    await stack.enter_async_context(kademlia.running())
+
+
+def _make_swarm(config: HostConfig, links: Links, counters: Counters, without: Collection[str]) -> MeshSwarm:
     limits = config.limits
     key_pair = create_new_key_pair(config.identity_seed)
     own_id = ID.from_pubkey(key_pair.public_key)
-    store = PeerStore()
+    store = guarded(PeerStore, STORE_GUARDS, counters, without)()
     store.add_key_pair(own_id, key_pair)
-    links = Links(local, gatekeeper, limits, counters, emit, shunned)
-    swarm = MeshSwarm(
+    muxer = guarded(Yamux, MUXER_GUARDS, counters, without)
+    muxer.keepalive_interval = limits.keepalive_interval
+    muxer.keepalive_timeout = limits.keepalive_timeout
+    muxer.buffered_per_connection = limits.buffered_per_connection
+    swarm: MeshSwarm = guarded(MeshSwarm, SWARM_GUARDS, counters, without)(
         own_id,
         store,
         TransportUpgrader(
             {NOISE: NoiseTransport(key_pair, noise_privkey=create_new_x25519_key_pair().private_key)},
-            {YAMUX: Yamux},
+            {YAMUX: muxer},
         ),
         transports=[MeshTCP()],
         retry_config=RetryConfig(max_retries=0),
@@ -83,9 +173,29 @@ async def live(
         ),
         psk=config.private_network_key.hex(),
         links=links,
+        limits=limits,
     )
-    facade = HostFacade(swarm, links, limits, counters, announce)
-    async with background_trio_service(swarm):
-        if config.listen and not await swarm.listen(*[Multiaddr(str(parse(text))) for text in config.listen]):
-            raise ListenFailed(f"none of {', '.join(config.listen)} could be bound: is another daemon using the port?")
-        yield Life(links, Dialer(swarm, links, limits, counters), facade, swarm)
+    return swarm
+
+
+@asynccontextmanager
+async def _running(swarm: MeshSwarm) -> AsyncIterator[None]:
+    """Run the swarm for the length of the block, and then until all peers were told, even if the block is cancelled."""
+
+    async def run(task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+        with trio.CancelScope(shield=True) as scope:
+            async with background_trio_service(swarm):
+                task_status.started(scope)
+                await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        scope = await nursery.start(run)
+        try:
+            yield
+        finally:
+            with trio.move_on_after(_FAREWELL) as farewell:
+                farewell.shield = True
+                async with trio.open_nursery() as closing:
+                    for connection in swarm.get_connections():
+                        closing.start_soon(connection.close)
+            scope.cancel()

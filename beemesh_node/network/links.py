@@ -72,9 +72,11 @@ class Links:
         self._local = local
         self._gatekeeper = gatekeeper
         self._limits = limits
-        self._counters = counters
+        self.counters = counters
         self._emit = emit
         self._shunned = shunned
+        self.on_admitted: Callable[[PeerId], None] = lambda peer: None
+        self.on_lost: Callable[[Any], None] = lambda connection: None
         self._links: dict[Any, Link] = {}
         self._admitted: dict[PeerId, list[Link]] = {}
         self._client = MultiselectClient()
@@ -95,9 +97,9 @@ class Links:
         """The admitted peers, each with its newest admission."""
         return {peer: links[-1].admission for peer, links in self._admitted.items()}
 
-    def pending(self) -> int:
-        """Connections that are not decided yet."""
-        return sum(not link.decided.is_set() for link in self._links.values())
+    def admitted_inbound(self) -> int:
+        """Admitted connections that the other side dialled."""
+        return sum(not link.initiator for links in self._admitted.values() for link in links)
 
     def shun(self, peer: PeerId) -> None:
         """Neither dial nor greet the peer until the back-off is over."""
@@ -109,7 +111,7 @@ class Links:
     def check_not_shunned(self, peer: PeerId) -> None:
         """Raise AdmissionRefused if the peer was refused a moment ago."""
         if self._shunned.get(peer, 0.0) > trio.current_time():
-            self._counters.refuse("shunned", peer)
+            self.counters.refuse("shunned", peer)
             raise AdmissionRefused("refused a moment ago")
 
     async def admit(self, connection: Any) -> Link:
@@ -128,8 +130,9 @@ class Links:
             self._admitted.setdefault(link.peer, []).append(link)
         finally:
             link.decided.set()
-        self._counters.add("connections.admitted")
+        self.counters.add("connections.admitted")
         self._emit(Admitted(link.peer, link.admission))
+        self.on_admitted(link.peer)
         return link
 
     async def _greet(self, link: Link) -> object:
@@ -148,16 +151,16 @@ class Links:
             except Refused as refusal:
                 return await self._turn_away(link, refusal.reason)
             except (NetworkError, *STREAM_ERRORS) as error:
-                self._counters.refuse("hello-broken", link.peer)
+                self.counters.refuse("hello-broken", link.peer)
                 raise AdmissionRefused(f"hello broke off: {error}") from error
             except Exception as error:
-                self._counters.contain("gatekeeper", error)
+                self.counters.contain("gatekeeper", error)
                 return await self._turn_away(link, f"the gatekeeper failed: {error!r}")
-        self._counters.refuse("hello-timeout", link.peer)
+        self.counters.refuse("hello-timeout", link.peer)
         raise AdmissionRefused(f"hello was not finished within {self._limits.hello_timeout} s")
 
     async def _turn_away(self, link: Link, reason: str) -> object:
-        self._counters.refuse("hello", link.peer)
+        self.counters.refuse("hello", link.peer)
         self.shun(link.peer)
         self._emit(TurnedAway(link.peer, reason))
         if link.hello is not None:
@@ -170,7 +173,7 @@ class Links:
     async def offer_hello(self, link: Link, stream: Libp2pFrameStream) -> None:
         """Take the hello stream that the dialling side opened, and keep it until the decision."""
         if link.initiator or link.hello is not None:
-            self._counters.refuse("second-hello", link.peer)
+            self.counters.refuse("second-hello", link.peer)
             await stream.reset()
             return
         link.hello = stream
@@ -226,7 +229,7 @@ class Links:
         link.decided.set()
         if not link.admitted:
             return
-        self._counters.add("connections.ended")
+        self.counters.add("connections.ended")
         remaining = self._admitted[link.peer]
         was_newest = remaining[-1] is link
         remaining.remove(link)
@@ -235,3 +238,4 @@ class Links:
             self._emit(Gone(link.peer))
         elif was_newest:
             self._emit(Admitted(link.peer, remaining[-1].admission))
+        self.on_lost(connection)

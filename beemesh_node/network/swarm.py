@@ -4,6 +4,7 @@ from typing import Any
 
 import trio
 
+from beemesh_node.network.api import Limits
 from beemesh_node.network.library import Swarm, SwarmException
 from beemesh_node.network.links import Links
 
@@ -29,9 +30,10 @@ class MeshSwarm(Swarm):  # type: ignore[misc]
 
     links: Links
 
-    def __init__(self, *args: Any, links: Links, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, links: Links, limits: Limits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.links = links
+        self.limits = limits
         self.notifees.clear()  # of libp2p's own observers only a store of tags per peer is here, kept for the pruner
         self.auto_connector = _Idle()
         self.connection_pruner = _Idle()
