@@ -55,6 +55,7 @@ class Watch:
     _need: tuple[tuple[int, ...], tuple[ClaimRef, ...]] = ((), ())
     _armed_at: float = 0.0
     _cramped: bool = False
+    _coordinates: bool = False
     _offered: dict[ClaimKey, float] = field(default_factory=dict)
     _back_offs: dict[str, BackOff] = field(default_factory=dict)
 
@@ -81,6 +82,7 @@ class Watch:
         """Plan anew, and do what is due."""
         if not self.known:
             return
+        self._coordinates = rank == 0
         context, declaration = self.context, self.declaration
         reigns = context.reigns(declaration)
         context.claims.prune(declaration, now)
@@ -90,7 +92,7 @@ class Watch:
         planned = plan(declaration, views, placing, reigns=reigns, halted=halted, cramped=self._cramped)
         self.now_planned = planned
         if reigns and not declaration.deleted:
-            self._observe_progress(rank, halted, now)
+            self._observe_progress(halted, now)
         self._timer("available", context.claims.next_available(declaration, now))
 
         need = (planned.place, tuple(ending.claim for ending in planned.end))
@@ -172,7 +174,8 @@ class Watch:
         claimed = {view.ref.slot for view in context.claims.views(declaration, now) if not view.stopping}
         self._cramped = all(slot.slot in claimed for slot in round_.wanting)
         self.shortage = self._explain(round_, now)
-        context.notes.warning(declaration, "FailedScheduling", self.shortage, now)
+        if self._coordinates:
+            context.notes.warning(declaration, "FailedScheduling", self.shortage, now)
 
     # ---- parts
 
@@ -185,13 +188,13 @@ class Watch:
         told = [details(by_name), *(rest.why for _, rest in sorted(self._back_offs.items()) if rest.until > now)]
         return f"{text} ({'; '.join(part for part in told if part)})" if any(told) else text
 
-    def _observe_progress(self, rank: int, was_failed: bool, now: float) -> None:
+    def _observe_progress(self, was_failed: bool, now: float) -> None:
         declaration, progress = self.declaration, self.progress
         progress.observe(declaration, self.now_planned, now)
         self._timer("progress", progress.deadline(declaration))
         if progress.failed != was_failed:
             self.context.mark(declaration.uid)
-            if progress.failed and rank == 0:
+            if progress.failed and self._coordinates:
                 self.context.notes.warning(declaration, "ProgressDeadlineExceeded", self.progress_message, now)
 
     @property
@@ -201,7 +204,7 @@ class Watch:
             return ""
         planned, declaration = self.now_planned, self.declaration
         return (
-            f"the rollout stopped: {planned.available} of {declaration.replicas} replicas of the new revision available, "
+            f"the rollout stopped: {planned.available} of {declaration.replicas} replicas of its revision available, "
             f"no progress for {declaration.progress_deadline_seconds:.0f} s; fix it with another apply, or undo it"
         )
 

@@ -1,0 +1,188 @@
+"""What this machine is responsible for: a watch for each declaration that it is close to.
+
+Being one of the k closest is being responsible. Whenever who is a member changes, watches begin and end; one that
+begins first learns what claims there are, from the other guardians, before it places or ends anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from beemesh_node.healing.context import Context
+from beemesh_node.healing.outbox import Answer
+from beemesh_node.healing.progress import Progress
+from beemesh_node.healing.watch import Watch
+from beemesh_node.membership.member import Member
+from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.protocol.messages import ClaimReply, ClaimReport, ClaimsQuery
+from beemesh_node.scheduling.eligibility import refusals
+from beemesh_node.scheduling.ledger import free_by_presence
+
+STRANGER_GRACE = 5.0
+"""Seconds within which the machine of a reported claim has to be seen as a member."""
+UNCONFIRMED = 2.0
+"""Seconds after which an accepted claim that was not reported is asked for."""
+MISSED_REPORTS = 3.5
+"""Claims not told for so many report periods are asked for."""
+ASK_AGAIN = 5.0
+"""Seconds between two such questions to one machine."""
+
+
+@dataclass
+class Guardian:
+    """The watches of this machine, and what they know of claims."""
+
+    context: Context
+    _watches: dict[Uid, Watch] = field(default_factory=dict)
+    _surveys: dict[Uid, int] = field(default_factory=dict)
+    """Answers that are still missing before a watch knows enough."""
+    _asked: dict[tuple[Uid, MachineId], float] = field(default_factory=dict)
+    _fresh: set[Uid] = field(default_factory=set)
+    _settled_at: float | None = None
+
+    def started(self, now: float) -> None:
+        """Note the moment of the daemon's start."""
+        self._settled_at = now + self.context.config.settle
+
+    def watch(self, uid: Uid) -> Watch | None:
+        """Return the watch over a declaration, None if this machine is no guardian of it."""
+        return self._watches.get(uid)
+
+    def stored(self, uid: Uid, fresh: bool, now: float) -> None:
+        """A newer version of a declaration is here."""
+        declaration = self.context.declarations[uid]
+        if fresh:
+            self._fresh.add(uid)
+        watch = self._watches.get(uid)
+        if watch is not None and watch.declaration.rank != declaration.rank:
+            watch.declared(declaration, now)
+        self.enlist(uid, now)
+
+    def enlist(self, uid: Uid, now: float) -> None:
+        """Begin or end the watch over a declaration, as membership says."""
+        declaration = self.context.declarations[uid]
+        watch = self._watches.get(uid)
+        if self.context.rank(uid) is None:
+            if watch is not None:
+                watch.drop()
+                del self._watches[uid]
+                self._surveys.pop(uid, None)
+                self.context.outbox.timers.cancel(("unheard", uid))
+        elif watch is None:
+            known = uid in self._fresh
+            self._watches[uid] = Watch(self.context, declaration, Progress(now), known=known)
+            if not known:
+                settled = max(now, self._settled_at or now)
+                self.context.outbox.timers.set(("survey", uid), settled, lambda at: self._survey(uid, at))
+        self._fresh.discard(uid)
+        self.context.mark(uid)
+
+    def membership_changed(self, now: float) -> None:
+        """Who is a member has changed: look at everything."""
+        for uid in self.context.declarations:
+            self.enlist(uid, now)
+
+    def joined(self, machine: MachineId, now: float) -> None:
+        """Ask a machine that is back what became of its claims."""
+        for uid in sorted(self.context.claims.of_machine(machine)):
+            if uid in self._watches:
+                self._ask_claims(uid, machine, now)
+
+    def facts_changed(self, member: Member, now: float) -> None:
+        """Try again what waits for a machine, if it might be this one."""
+        for watch in self._watches.values():
+            if watch.shortage:
+                needed = watch.declaration.requirements
+                able = not (refusals(member, needed) or free_by_presence(member).shortages(needed))
+                watch.members_changed(able, now)
+
+    def gone(self, machine: MachineId, why: str, now: float) -> None:
+        """All claims of a machine are lost."""
+        for uid in sorted(self.context.claims.lose(machine)):
+            self.context.mark(uid)
+            watch = self._watches.get(uid)
+            if watch is not None and self.context.rank(uid) == 0:
+                text = f"{self.context.name(machine)} is gone ({why}): its replicas are placed anew"
+                self.context.notes.warning(watch.declaration, "MachineGone", text, now)
+
+    def reported(self, reports: Iterable[ClaimReport], now: float) -> None:
+        """Take in what machines say of their own claims, or (in answers) other guardians of those of others."""
+        for report in reports:
+            uid, machine = Uid(report.claim.uid), MachineId(report.claim.machine)
+            if self.context.rank(uid) is None or not self.context.claims.take(report, now):
+                continue
+            watch = self._watches.get(uid)
+            if watch is not None:
+                watch.observed(report, now)
+                self.context.mark(uid)
+            if machine not in self.context.members:
+                self._expect(machine, now)
+
+    def review(self, uid: Uid, now: float) -> None:
+        """Look at one declaration."""
+        watch, rank = self._watches.get(uid), self.context.rank(uid)
+        if watch is not None and rank is not None:
+            watch.review(rank, now)
+            self._ask_unheard(uid, now)
+
+    def _expect(self, machine: MachineId, now: float) -> None:
+        timers = self.context.outbox.timers
+        timers.set(("stranger", machine), now + STRANGER_GRACE, lambda at: self._judge(machine, at))
+
+    def _judge(self, machine: MachineId, now: float) -> None:
+        if machine not in self.context.members:
+            self.gone(machine, "it is no member", now)
+
+    def _survey(self, uid: Uid, now: float) -> None:
+        """Ask the other guardians what claims they know."""
+        if uid not in self._watches:
+            return
+        others = [machine for machine in self.context.guardians(uid) if machine != self.context.me]
+        self._surveys[uid] = len(others)
+
+        def then(answer: Answer | None, at: float) -> None:
+            if isinstance(answer, ClaimReply):
+                self.reported((r for r in answer.reports if r.claim.uid == uid), at)
+            if uid in self._surveys:
+                self._surveys[uid] -= 1
+            self._surveyed(uid)
+
+        for machine in others:
+            self.context.outbox.ask(machine, ClaimsQuery(uid), self.context.config.survey, then, now)
+        self._surveyed(uid)
+
+    def _surveyed(self, uid: Uid) -> None:
+        if self._surveys.get(uid) == 0:
+            del self._surveys[uid]
+            watch = self._watches.get(uid)
+            if watch is not None:
+                watch.known = True
+                self.context.mark(uid)
+
+    def _ask_unheard(self, uid: Uid, now: float) -> None:
+        """Ask for claims that were not reported for too long: a lost message must not be believed for ever."""
+        claims, silent = self.context.claims, MISSED_REPORTS * self.context.config.report_period
+        for machine in sorted(claims.unheard(uid, silent, UNCONFIRMED, now)):
+            if machine not in self.context.members:
+                self._judge(machine, now)
+            elif now >= self._asked.get((uid, machine), now - ASK_AGAIN) + ASK_AGAIN:
+                self._ask_claims(uid, machine, now)
+        entries = list(claims.entries(uid))
+        if not entries:
+            self.context.outbox.timers.cancel(("unheard", uid))
+            return
+        again = UNCONFIRMED if any(entry.promised and not entry.lost for entry in entries) else silent / 4
+        self.context.outbox.timers.set(("unheard", uid), now + again, lambda _: self.context.mark(uid))
+
+    def _ask_claims(self, uid: Uid, machine: MachineId, now: float) -> None:
+        self._asked[uid, machine] = now
+
+        def then(answer: Answer | None, at: float) -> None:
+            self._asked.pop((uid, machine), None)
+            if isinstance(answer, ClaimReply):
+                if self.context.claims.reconcile(uid, machine, answer.reports, now, at):
+                    self.context.mark(uid)
+                self.reported((r for r in answer.reports if r.claim.machine != machine and r.claim.uid == uid), at)
+
+        self.context.outbox.ask(machine, ClaimsQuery(uid), self.context.config.assign_timeout, then, now)
