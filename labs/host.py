@@ -49,7 +49,7 @@ class Host:
 
     @property
     def machine_suite(self) -> str:
-        """The Debian release for lab machines: this computer's, unless its systemd could not run here in a container."""
+        """The Debian release for lab machines: this computer's, unless its systemd may not run here in a container."""
         return self.suite if self.pure_cgroup2 else "bookworm"
 
     def containers_conf(self, *, inside: bool) -> str:

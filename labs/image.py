@@ -65,7 +65,7 @@ def machine_image(host: Host) -> str:
             ],
             "machine-image",
         )
-        run(["podman", "import", "--change", "CMD [\"/sbin/init\"]", archive, image])
+        run(["podman", "import", "--change", 'CMD ["/sbin/init"]', archive, image])
     return image
 
 

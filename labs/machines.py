@@ -1,9 +1,9 @@
 """The machines of a lab: containers that boot systemd, reached as real machines are, over ssh."""
 
+import hashlib
 import ipaddress
 import json
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from labs.image import HELLO_IMAGE, hello_archive
-from labs.paths import CACHE, INVENTORY, KNOWN_HOSTS, MESH, ROOT, SHARED_PLAYBOOKS, SSH_KEY, STATE
+from labs.paths import CACHE, COMMON_INVENTORY, CREATED, INVENTORY, MESH, SHARED_PLAYBOOKS, SSH_KEY
 from labs.run import LabError, run, run_logged
 
 CLASSES = ("cloud", "onprem", "iot")
@@ -75,7 +75,25 @@ def free_subnet(wanted: str | None) -> str:
     raise LabError(f"this computer has routes to {', '.join(_SUBNETS)}: set BEEMESH_LAB_SUBNET to a free /24")
 
 
-def write_inventory(machines: list[Machine], subnet: str, image: str) -> None:
+def write_common_inventory(image: str) -> None:
+    """Write what the playbooks need to know of this computer to make and to reach machines on it."""
+    known = f"{SSH_KEY.parent}/known_hosts-{{{{ lab_network }}}}"
+    ssh = f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o LogLevel=ERROR"
+    common = {
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(SSH_KEY),
+        "ansible_ssh_common_args": ssh,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "lab_image": image,
+        "lab_ssh_directory": str(SSH_KEY.parent),
+        "lab_hello_image": HELLO_IMAGE,
+        "lab_hello_archive": str(hello_archive()),
+        "node_wheels": str(CACHE / "wheels"),
+    }
+    _write_yaml(COMMON_INVENTORY, {"mesh": {"vars": common}})
+
+
+def write_inventory(machines: list[Machine], subnet: str) -> None:
     """Write the inventory that the playbooks and `read_machines` use."""
     groups: dict[str, Any] = {
         name: {"hosts": {}, "vars": {"beemesh_labels": {"class": name}, "beemesh_guardian": name != "iot"}}
@@ -88,25 +106,18 @@ def write_inventory(machines: list[Machine], subnet: str, image: str) -> None:
             # A container sees the memory of the whole computer: all but a little is reserved.
             host |= {"lab_memory": machine.memory, "node_reserve": {"memory": str(total - _SMALL_FREE)}}
         groups[machine.machine_class]["hosts"][machine.name] = host
-    ssh = ["-o", f"UserKnownHostsFile={KNOWN_HOSTS}", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]
-    common = {
-        "ansible_user": "root",
-        "ansible_ssh_private_key_file": str(SSH_KEY),
-        "ansible_ssh_common_args": shlex.join(ssh),
-        "ansible_python_interpreter": "/usr/bin/python3",
+    mesh = {
         "lab_network": NETWORK,
         "lab_subnet": subnet,
-        "lab_image": image,
-        "lab_ssh_key": str(SSH_KEY),
-        "lab_known_hosts": str(KNOWN_HOSTS),
-        "lab_hello_image": HELLO_IMAGE,
-        "lab_hello_archive": str(hello_archive()),
         "beemesh_mesh_dir": str(MESH),
         "beemesh_name": "lab",
-        "node_wheels": str(CACHE / "wheels"),
     }
-    text = yaml.safe_dump({"mesh": {"children": groups, "vars": common}}, sort_keys=False)
-    INVENTORY.write_text("# Written by ./lab up.\n" + text)
+    _write_yaml(INVENTORY, {"mesh": {"children": groups, "vars": mesh}})
+
+
+def _write_yaml(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("# Written by ./lab.\n" + yaml.safe_dump(content, sort_keys=False))
 
 
 def read_machines() -> list[Machine]:
@@ -145,36 +156,36 @@ def make_key() -> None:
 
 
 def playbook(path: Path, name: str, *arguments: str | Path) -> str:
-    """Run a playbook against the lab's inventory; return its output, which also stands in `.lab/logs/NAME.log`.
+    """Run a playbook against the lab's machines; return its output, which also stands in `.lab/logs/NAME.log`.
 
     Raises:
         LabError: a task failed; the end of the output is in the text.
     """
-    env = {
-        "ANSIBLE_CONFIG": str(ROOT / "labs" / "ansible.cfg"),
-        "ANSIBLE_HOME": str(STATE / "ansible"),
-        "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
-    }
-    return run_logged(["ansible-playbook", "--inventory", INVENTORY, *arguments, path], name, env=env)
+    inventories: list[str | Path] = ["--inventory", COMMON_INVENTORY, "--inventory", INVENTORY]
+    return run_logged(["ansible-playbook", *inventories, *arguments, path], name)
 
 
 def create() -> None:
     """Make and start the machines of the inventory, and give them the images that no registry has."""
+    wanted = hashlib.sha256(INVENTORY.read_bytes() + COMMON_INVENTORY.read_bytes()).hexdigest()
+    if CREATED.exists() and CREATED.read_text() == wanted and set(states().values()) == {"running"}:
+        return
+    CREATED.unlink(missing_ok=True)
     playbook(SHARED_PLAYBOOKS / "create.yml", "create")
     playbook(SHARED_PLAYBOOKS / "prepare.yml", "prepare")
+    CREATED.write_text(wanted)
 
 
 def destroy() -> None:
     """Remove the machines of the inventory and their network."""
     playbook(SHARED_PLAYBOOKS / "destroy.yml", "destroy")
-    KNOWN_HOSTS.unlink(missing_ok=True)
     INVENTORY.unlink(missing_ok=True)
 
 
 def states() -> dict[str, str]:
     """Return the state of each machine's container, "absent" where there is none."""
-    listed = run(["podman", "ps", "--all", "--filter=label=beemesh=lab", "--format={{.Names}} {{.State}}"])
-    known = dict(line.split(maxsplit=1) for line in listed.splitlines())
+    listed = json.loads(run(["podman", "ps", "--all", "--filter=label=beemesh=lab", "--format=json"]))
+    known = {entry["Names"][0]: entry["State"] for entry in listed}
     return {machine.name: known.get(machine.container, "absent") for machine in read_machines()}
 
 
@@ -211,11 +222,10 @@ def cuts(machine: Machine) -> list[str]:
     return sorted(found)
 
 
-def mend() -> int:
-    """Let all packets pass again; return the number of machines that had been cut off from another."""
-    mended = 0
-    for machine in read_machines():
-        if states()[machine.name] == "running" and cuts(machine):
-            run(["podman", "exec", machine.container, "nft", "delete", "table", "ip", _CUT_TABLE])
-            mended += 1
-    return mended
+def mend() -> list[str]:
+    """Let all packets pass again; return the names of the machines that had been cut off from another."""
+    state = states()
+    mended = [machine for machine in read_machines() if state[machine.name] == "running" and cuts(machine)]
+    for machine in mended:
+        run(["podman", "exec", machine.container, "nft", "delete", "table", "ip", _CUT_TABLE])
+    return [machine.name for machine in mended]

@@ -13,8 +13,15 @@ MESH = STATE / "mesh"
 """The operator's directory (`beectl --dir`): root key, operator key, private-network key."""
 
 SSH_KEY = STATE / "ssh" / "id_ed25519"
-KNOWN_HOSTS = STATE / "ssh" / "known_hosts"
-INVENTORY = STATE / "inventory.yml"
+CREATED = STATE / "inventory" / "created"
+"""The hash of the inventories whose machines were made whole; absent before that."""
+
+COMMON_INVENTORY = STATE / "inventory" / "common.yml"
+"""What every machine made on this computer shares, those of Molecule as well."""
+
+INVENTORY = STATE / "inventory" / "machines.yml"
+"""The machines of the lab."""
+
 CONTAINERS_CONF = STATE / "containers.conf"
 CACHE = STATE / "cache"
 """Wheels and images, good for the next `./lab up` as well."""

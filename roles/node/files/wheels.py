@@ -68,8 +68,9 @@ def release_id(source: Path, entries: dict[str, str], python: str, architecture:
 def pip(*arguments: str) -> None:
     """Run pip; what it says goes to standard error."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
-    if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:
-        raise SystemExit("wheels.py: pip failed (above); the controller must reach a package index that has the files of the lock")
+    done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603 - the arguments are ours
+    if done.returncode != 0:
+        raise SystemExit("wheels.py: pip failed (above); it needs a package index that has the files of the lock")
 
 
 def make(source: Path, entries: dict[str, str], python: str, architecture: str, into: Path) -> None:
