@@ -6,7 +6,6 @@ import ipaddress
 from collections.abc import Mapping
 
 from beemesh_node.workloads import names
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.environment import environment
 from beemesh_node.workloads.errors import Problems
 from beemesh_node.workloads.pod import Container, ContainerPort, PullPolicy, Resources, Volume
@@ -14,6 +13,7 @@ from beemesh_node.workloads.probes import probe
 from beemesh_node.workloads.quantity import cpu_millis, whole_bytes
 from beemesh_node.workloads.references import References
 from beemesh_node.workloads.security import security_context
+from beemesh_node.workloads.values import Json
 from beemesh_node.workloads.volumes import mounts
 
 _RESOURCES = {"cpu": cpu_millis, "memory": whole_bytes}

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import yaml
 
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.manifest import KubernetesObject
 from beemesh_node.workloads.references import contents
+from beemesh_node.workloads.values import Json
 
 _MASK, _BEFORE, _AFTER = "***", "*** (before)", "*** (after)"
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 
 from beemesh_node.workloads import names
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.errors import Problems
 from beemesh_node.workloads.pod import EnvVar
 from beemesh_node.workloads.references import Reference, References
+from beemesh_node.workloads.values import Json
 
 _SUBSTITUTION = re.compile(r"\$\$|\$\(([^()$]*)\)")
 MAX_ENVIRONMENT = 1024 * 1024

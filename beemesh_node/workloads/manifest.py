@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from beemesh_node.workloads import names
-from beemesh_node.workloads.documents import MAX_MANIFEST, Json, check_size, describe, read_documents
+from beemesh_node.workloads.documents import MAX_MANIFEST, check_size, read_documents
 from beemesh_node.workloads.errors import ManifestError, Problems, child
 from beemesh_node.workloads.schema import kinds, validate
+from beemesh_node.workloads.values import Json, describe
 
 __all__ = ["MAX_MANIFEST", "WORKLOADS", "KubernetesObject", "ManifestError", "check_size", "load", "load_all"]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from beemesh_node.protocol.messages import PodTerm, Requirements, Term, Toleration
 from beemesh_node.workloads import names
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.errors import Problems
 from beemesh_node.workloads.pod import Container, PodTemplate
 from beemesh_node.workloads.selectors import check_expression, expressions_of, label_selector
+from beemesh_node.workloads.values import Json
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"

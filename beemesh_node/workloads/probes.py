@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.errors import Problems
 from beemesh_node.workloads.pod import ContainerPort, ExecAction, HttpGetAction, Probe, TcpSocketAction
+from beemesh_node.workloads.values import Json
 
 _ACTIONS = ("exec", "httpGet", "tcpSocket")
 _NUMBERS = {  # field: (default, smallest)

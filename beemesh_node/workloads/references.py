@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from beemesh_node.workloads import names
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.errors import Problems
 from beemesh_node.workloads.manifest import KubernetesObject
+from beemesh_node.workloads.values import Json
 
 KINDS = ("ConfigMap", "Secret")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.errors import Problems
+from beemesh_node.workloads.values import Json
 
 DEFAULT = "25%"
 _PERCENT = re.compile(r"([0-9]{1,9})%")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.errors import Problems
 from beemesh_node.workloads.pod import SecurityContext
+from beemesh_node.workloads.values import Json
 
 BASELINE_CAPABILITIES = frozenset(
     (

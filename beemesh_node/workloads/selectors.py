@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from beemesh_node.protocol.messages import Expression
 from beemesh_node.workloads import names
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.errors import Problems
+from beemesh_node.workloads.values import Json
 
 MAX_SELECTOR = 4096
 """Characters of a `-l`."""

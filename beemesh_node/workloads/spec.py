@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from beemesh_node.protocol.block import MAX_CONTENT
 from beemesh_node.protocol.messages import Expression, Requirements
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.errors import Problems
 from beemesh_node.workloads.manifest import WORKLOADS, KubernetesObject, load
 from beemesh_node.workloads.names import REVISION_LENGTH, safe_hash
@@ -22,6 +21,7 @@ from beemesh_node.workloads.references import KINDS, References, check_contents
 from beemesh_node.workloads.rollout import window
 from beemesh_node.workloads.selectors import label_selector, matches
 from beemesh_node.workloads.template import needs, pod_template, template_of
+from beemesh_node.workloads.values import Json
 
 MAX_REPLICAS = 10_000
 _HASHED = ("data", "binaryData", "stringData")

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from beemesh_node.workloads import names
 from beemesh_node.workloads.containers import container
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.errors import Problems
 from beemesh_node.workloads.manifest import KubernetesObject, check_labels
 from beemesh_node.workloads.pod import Container, HostPath, PodTemplate, RestartPolicy
 from beemesh_node.workloads.references import References
 from beemesh_node.workloads.security import check_id, is_privileged
+from beemesh_node.workloads.values import Json
 from beemesh_node.workloads.volumes import volumes
 
 MAX_CONTAINERS = 64

@@ -6,11 +6,11 @@ import posixpath
 from collections.abc import Mapping
 
 from beemesh_node.workloads import names
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.errors import Problems
 from beemesh_node.workloads.pod import EmptyDir, Files, HostPath, Volume, VolumeMount, VolumeSource
 from beemesh_node.workloads.quantity import whole_bytes
 from beemesh_node.workloads.references import Reference, References
+from beemesh_node.workloads.values import Json
 
 _SOURCES = ("emptyDir", "hostPath", "configMap", "secret")
 _MAX_PATH = 4096

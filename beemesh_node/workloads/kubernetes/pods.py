@@ -6,12 +6,12 @@ import copy
 from collections.abc import Iterable
 
 from beemesh_node.protocol.messages import ClaimReport, ContainerReport
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.kubernetes.shapes import Shape, condition, filled
 from beemesh_node.workloads.kubernetes.times import timestamp
 from beemesh_node.workloads.pod import Resources
 from beemesh_node.workloads.spec import WorkloadSpec
 from beemesh_node.workloads.template import template_of
+from beemesh_node.workloads.values import Json
 
 HASH_LABEL = "pod-template-hash"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.kubernetes.times import timestamp
+from beemesh_node.workloads.values import Json
 
 Shape = dict[str, Json]
 """A Kubernetes object as plain data, ready for JSON or YAML."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from beemesh_node.workloads.documents import Json
 from beemesh_node.workloads.errors import Problems
 from beemesh_node.workloads.kubernetes.shapes import Shape, find_condition
 from beemesh_node.workloads.kubernetes.times import age, human_duration, milliseconds
 from beemesh_node.workloads.selectors import format_selector, label_selector
+from beemesh_node.workloads.values import Json
 
 _NONE = "<none>"
 

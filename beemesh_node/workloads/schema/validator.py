@@ -17,9 +17,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from beemesh_node.workloads.documents import Json, describe
 from beemesh_node.workloads.errors import Problems, child
 from beemesh_node.workloads.support import HINTS, ONLY, SERVER_SIDE, SUPPORTED, VALUES
+from beemesh_node.workloads.values import Json, describe
 
 Node = Mapping[str, Any]
 
