@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from beemesh_node.healing.declaration import Declaration
@@ -53,15 +53,24 @@ class Entry:
 
 def promised_report(ref: ClaimRef, declaration: Declaration) -> ClaimReport:
     """What is known of a claim that was accepted and has not been reported yet."""
+    return replace(_bare_report(ref), namespace=declaration.namespace, workload=declaration.name, reason="Assigned")
+
+
+def gone_report(ref: ClaimRef, version: int) -> ClaimReport:
+    """Say of a claim that it is not held here, whatever it was."""
+    return replace(_bare_report(ref), phase=PodPhase.SUCCEEDED, reason="NotHeld", gone=True, version=version)
+
+
+def _bare_report(ref: ClaimRef) -> ClaimReport:
     return ClaimReport(
         claim=ref,
-        namespace=declaration.namespace,
-        workload=declaration.name,
+        namespace="",
+        workload="",
         pod_name="",
         pod_uid="",
         phase=PodPhase.PENDING,
         ready=False,
-        reason="Assigned",
+        reason="",
         message="",
         pod_ip="",
         host_ip="",

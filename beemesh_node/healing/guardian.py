@@ -97,13 +97,13 @@ class Guardian:
                 able = not (refusals(member, needed) or free_by_presence(member).shortages(needed))
                 watch.members_changed(able, now)
 
-    def gone(self, machine: MachineId, why: str, now: float) -> None:
+    def gone(self, machine: MachineId, name: str, why: str, now: float) -> None:
         """All claims of a machine are lost."""
         for uid in sorted(self.context.claims.lose(machine)):
             self.context.mark(uid)
             watch = self._watches.get(uid)
             if watch is not None and self.context.rank(uid) == 0:
-                text = f"{self.context.name(machine)} is gone ({why}): its replicas are placed anew"
+                text = f"{name} is gone ({why}): its replicas are placed anew"
                 self.context.notes.warning(watch.declaration, "MachineGone", text, now)
 
     def reported(self, reports: Iterable[ClaimReport], now: float) -> None:
@@ -132,7 +132,7 @@ class Guardian:
 
     def _judge(self, machine: MachineId, now: float) -> None:
         if machine not in self.context.members:
-            self.gone(machine, "it is no member", now)
+            self.gone(machine, machine, "it is no member", now)
 
     def _survey(self, uid: Uid, now: float) -> None:
         """Ask the other guardians what claims they know."""

@@ -9,12 +9,13 @@ from heapq import heappop, heappush
 from typing import TypeAlias
 
 from beemesh_node.healing.config import Config
-from beemesh_node.healing.effects import Ask, Assign, Effect, Token
+from beemesh_node.healing.effects import Ask, Assign, Effect, OfferRelease, Token
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import (
     AssignmentReply,
     Bid,
     ClaimQuery,
+    ClaimRef,
     ClaimReply,
     ClaimsQuery,
     SlotAttempt,
@@ -75,8 +76,8 @@ class Outbox:
     config: Config
     timers: Timers = field(default_factory=Timers)
     effects: list[Effect] = field(default_factory=list)
-    inside: deque[tuple[Ask | Assign, Then]] = field(default_factory=deque)
-    """Questions to this machine itself, which the core answers before it returns."""
+    inside: deque[tuple[Ask | Assign | OfferRelease, Then]] = field(default_factory=deque)
+    """What goes to this machine itself: the core sees to it before it returns."""
     _waiting: dict[Token, Then] = field(default_factory=dict)
     _tokens: int = 0
 
@@ -108,6 +109,14 @@ class Outbox:
         """Give slots to a machine; `then` as for `ask`."""
         timeout = self.config.assign_timeout
         self._send(Assign(self._token(), machine, task_id, uid, sequence, slots, timeout), then, now)
+
+    def release(self, machine: MachineId, claim: ClaimRef, better: ClaimRef | None) -> None:
+        """Tell a runner that a claim of its own is over."""
+        offer = OfferRelease(machine, claim, better)
+        if machine == self.me:
+            self.inside.append((offer, lambda answer, now: None))
+        else:
+            self.emit(offer)
 
     def answered(self, token: Token, answer: Answer | None, now: float) -> None:
         """Hand an answer to whoever waits for it. An unknown token (answered already) is ignored."""

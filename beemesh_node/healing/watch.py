@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from beemesh_node.healing.claims import ClaimKey, key_of, promised_report
 from beemesh_node.healing.context import Context
 from beemesh_node.healing.declaration import Declaration
-from beemesh_node.healing.effects import OfferRelease
 from beemesh_node.healing.plan import Ending, Plan, plan
 from beemesh_node.healing.progress import Progress
 from beemesh_node.healing.round import Round, RoundState
@@ -216,7 +215,7 @@ class Watch:
             if now >= self._offered.get(key, now - repeat) + repeat:
                 self._offered[key] = now
                 machine = MachineId(ending.claim.machine)
-                self.context.outbox.emit(OfferRelease(machine, ending.claim, ending.better))
+                self.context.outbox.release(machine, ending.claim, ending.better)
         self._timer("release", min(self._offered.values()) + repeat if self._offered else None)
 
     def _place(self, slots: Sequence[int], now: float) -> None:

@@ -63,13 +63,9 @@ class MemberTable:
         self._version += 1
         return True
 
-    def silent(self, now: float) -> list[MachineId]:
-        """Return those of which nothing was heard for three periods."""
-        return sorted(m for m, at in self._expires.items() if at <= now and m != self.me)
-
-    def next_expiry(self) -> float | None:
-        """Return when the next machine falls silent if nothing more is heard of it."""
-        return min((at for m, at in self._expires.items() if m != self.me), default=None)
+    def expiry(self, machine: MachineId) -> float | None:
+        """Return when a machine counts as gone if nothing more is heard of it; None if it is no member."""
+        return self._expires.get(machine)
 
     def guardians(self, key: str, count: int) -> tuple[MachineId, ...]:
         """Return the guardians of `key`, by rank."""

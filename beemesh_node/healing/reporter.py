@@ -1,0 +1,74 @@
+"""Tells the guardians how this machine's claims are: a change at once, those that follow closely together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from beemesh_node.healing.context import Context
+from beemesh_node.healing.effects import Tell
+from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.protocol.messages import ClaimReport, ClaimReports
+
+BATCH = 64
+"""Reports in one message."""
+
+
+@dataclass
+class Reporter:
+    """Which guardian is still to be told of which pod. `read` gives the present report of a pod, or None."""
+
+    context: Context
+    read: Callable[[str], ClaimReport | None]
+    hear: Callable[[Iterable[ClaimReport], float], None]
+    """This machine's own guardian."""
+    _pending: dict[MachineId, dict[str, None]] = field(default_factory=dict)
+    _told: dict[Uid, tuple[MachineId, ...]] = field(default_factory=dict)
+    """The guardians that know of a declaration's claims here."""
+    _sent_at: float | None = None
+
+    def changed(self, uid: Uid, pods: Iterable[str]) -> None:
+        """Tell all guardians of a declaration about these pods."""
+        guardians = self.context.guardians(uid)
+        self._told[uid] = guardians
+        self._queue(guardians, pods)
+
+    def guardians_changed(self, uid: Uid, pods: Iterable[str]) -> None:
+        """Tell the guardians that are new to a declaration about these pods."""
+        known, guardians = self._told.get(uid, ()), self.context.guardians(uid)
+        self._told[uid] = guardians
+        self._queue((machine for machine in guardians if machine not in known), pods)
+
+    def forget(self, uid: Uid) -> None:
+        """Nothing of this declaration is here any more."""
+        self._told.pop(uid, None)
+
+    def tell_own(self, now: float) -> None:
+        """Tell this machine's own guardian, who is never kept waiting."""
+        own = self._pending.pop(self.context.me, {})
+        self.hear([report for pod in own if (report := self.read(pod)) is not None], now)
+
+    def flush(self, now: float) -> None:
+        """Send what is due."""
+        if not self._pending:
+            return
+        due = now if self._sent_at is None else self._sent_at + self.context.config.report_gap
+        if now < due:
+            self.context.outbox.timers.set("report", due, self.flush)
+            return
+        pending, self._pending, self._sent_at = self._pending, {}, now
+        for machine, pods in pending.items():
+            reports = [report for pod in pods if (report := self.read(pod)) is not None]
+            for begin in range(0, len(reports), BATCH):
+                batch = ClaimReports(tuple(reports[begin : begin + BATCH]))
+                self.context.outbox.emit(Tell(machine, batch))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether this machine's own guardian is still to be told."""
+        return self.context.me in self._pending
+
+    def _queue(self, machines: Iterable[MachineId], pods: Iterable[str]) -> None:
+        told = dict.fromkeys(pods)
+        for machine in machines:
+            self._pending.setdefault(machine, {}).update(told)

@@ -1,0 +1,247 @@
+"""The claims of this machine: what it accepted, what of it runs, and what it has told of it.
+
+Everything that starts or ends a claim is here; why a claim may have to end is in `releases`, and how a restarted
+machine takes up what it had in `recovery`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from beemesh_node.healing.claims import gone_report, key_of
+from beemesh_node.healing.context import Context
+from beemesh_node.healing.declaration import Declaration
+from beemesh_node.healing.effects import ForgetClaim, HeldClaim, PersistClaim, StartPod, StopPod, Tell
+from beemesh_node.healing.events import LocalChanged
+from beemesh_node.healing.pods import LocalClaim, Signal, Stage, new_claim
+from beemesh_node.healing.reporter import Reporter
+from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.protocol.messages import (
+    AssignmentReply,
+    Bid,
+    ClaimRef,
+    ClaimReport,
+    ClaimReports,
+    NoReason,
+    Refusal,
+    SlotAttempt,
+    SlotRefusal,
+    Task,
+)
+from beemesh_node.scheduling.evaluation import Host, evaluate, reasons
+from beemesh_node.scheduling.ledger import Ledger
+from beemesh_node.scheduling.neighbours import Neighbour
+from beemesh_node.workloads.pod import PodStatus
+
+MAX_OVER = 512
+"""Claims that are over and still told of, so that a lost message does not hide their end."""
+
+
+@dataclass
+class Runner:
+    """One machine as a runner of replicas."""
+
+    context: Context
+    reporter: Reporter = field(init=False)
+    claims: dict[str, LocalClaim] = field(default_factory=dict)
+    """By pod uid; those that are over stay for a while."""
+    ledger: Ledger = field(default_factory=Ledger)
+    adopted: bool = False
+    """Whether what was here before has been taken up; until then nothing new is taken."""
+    _local: LocalChanged | None = None
+    _versions: int = 0
+
+    def local_changed(self, event: LocalChanged) -> None:
+        """Take in what this machine is and has."""
+        self._local = event
+        self.ledger.resize(event.member.cpu_allocatable, event.member.memory_allocatable, event.max_pods)
+
+    # ---- questions
+
+    def bid(self, task: Task) -> Bid:
+        """Answer a task."""
+        local, known = self._local, self.context.declarations.get(Uid(task.uid))
+        if not self.adopted or local is None:
+            return Bid(task.task_id, 0, 0, 0, (Refusal(NoReason.STARTING),))
+        if known is not None and known.deleted:
+            return Bid(task.task_id, 0, 0, 0, (Refusal(NoReason.OUTDATED, "it is deleted"),))
+        running = sum(claim.stage is not Stage.STOPPING for claim in self.of(Uid(task.uid)))
+        return evaluate(task, self._host(local), running)
+
+    def offered(self, declaration: Declaration, slots: Sequence[SlotAttempt], now: float) -> AssignmentReply:
+        """Take slots, or say why not. What is taken is reserved, persisted and starting when this returns."""
+        accepted: list[int] = []
+        refused: list[SlotRefusal] = []
+        for slot in slots:
+            why = self._take(declaration, slot, now)
+            if why:
+                refused.append(SlotRefusal(slot.slot, why))
+            else:
+                accepted.append(slot.slot)
+        return AssignmentReply(tuple(accepted), tuple(refused))
+
+    def find(self, ref: ClaimRef) -> LocalClaim | None:
+        """Return the claim, None if it is not held here (any more)."""
+        return next((claim for claim in self.of(Uid(ref.uid)) if key_of(claim.ref) == key_of(ref)), None)
+
+    def of(self, uid: Uid) -> list[LocalClaim]:
+        """Return the claims of a declaration that are not over."""
+        return [c for c in self.claims.values() if c.ref.uid == uid and c.stage is not Stage.OVER]
+
+    def report_of(self, pod_uid: str) -> ClaimReport | None:
+        """Return how a claim is, None if it is not known."""
+        claim = self.claims.get(pod_uid)
+        return claim.report(self._local.address if self._local is not None else "") if claim is not None else None
+
+    def reports(self, uid: Uid | None = None) -> tuple[ClaimReport, ...]:
+        """Return how the claims (of a declaration) are, those lately over included."""
+        pods = (pod for pod, claim in self.claims.items() if uid is None or claim.ref.uid == uid)
+        return tuple(report for pod in pods if (report := self.report_of(pod)) is not None)
+
+    # ---- what the runtime tells
+
+    def pod_changed(self, status: PodStatus, now: float) -> None:
+        """A pod is in another state."""
+        claim = self.claims.get(status.identity.pod_uid)
+        if claim is None or not claim.moves(Signal.POD_CHANGED):
+            return
+        if status == claim.status and (not claim.reason or claim.stage is Stage.STOPPING):
+            return
+        claim.status, claim.failures = status, 0
+        if claim.stage is not Stage.STOPPING:
+            claim.reason, claim.message = "", ""
+        if claim.ended_itself:
+            self.ledger.release(claim.pod_uid)
+        self.changed(claim)
+
+    def start_failed(self, pod_uid: str, reason: str, message: str, retryable: bool, now: float) -> None:
+        """A pod could not be made: try again if the cause is here and passes, else the claim is over."""
+        claim = self.claims.get(pod_uid)
+        if claim is None:
+            return
+        if retryable and claim.stage is not Stage.STOPPING:
+            claim.failures += 1
+            claim.reason, claim.message = reason, message
+            config = self.context.config
+            delay = min(config.start_retry_first * 2 ** min(claim.failures - 1, 16), config.start_retry_most)
+            self.context.outbox.timers.set(("start", pod_uid), now + delay, lambda _: self._start_again(pod_uid))
+            self.changed(claim)
+        elif claim.moves(Signal.START_FAILED):
+            self._over(claim, reason, message, failed=True, now=now)
+
+    def pod_ended(self, pod_uid: str, reason: str, message: str, now: float) -> None:
+        """A pod is removed."""
+        claim = self.claims.get(pod_uid)
+        if claim is None:
+            return
+        asked_for = claim.stage is Stage.STOPPING
+        if claim.moves(Signal.POD_ENDED):
+            reason = claim.reason if asked_for else (reason or "PodRemoved")
+            self._over(claim, reason, claim.message if asked_for else message, failed=not asked_for, now=now)
+
+    # ---- beginning and ending
+
+    def begin(self, claim: LocalClaim) -> None:
+        """Make the pod of a claim."""
+        self.context.outbox.emit(StartPod(claim.held.identity))
+
+    def end(self, claim: LocalClaim, reason: str, now: float) -> None:
+        """End a claim that is over for this reason."""
+        if not claim.moves(Signal.RELEASED):
+            return
+        self.context.outbox.timers.cancel(("start", claim.pod_uid))
+        claim.reason, claim.message = "Released", reason
+        if claim.stage is Stage.OVER:
+            self._over(claim, "Released", reason, failed=False, now=now)
+            return
+        self.context.outbox.emit(StopPod(claim.held.identity))
+        self.changed(claim)
+
+    def add(self, held: HeldClaim, stage: Stage, status: PodStatus | None = None) -> LocalClaim:
+        """Keep account of a claim."""
+        claim = LocalClaim(held, stage, self._version(), status)
+        self.claims[claim.pod_uid] = claim
+        return claim
+
+    def changed(self, claim: LocalClaim) -> None:
+        """Tell the guardians about a claim."""
+        claim.version = self._version()
+        self.reporter.changed(Uid(claim.ref.uid), (claim.pod_uid,))
+
+    def deny(self, machine: MachineId, ref: ClaimRef, now: float) -> None:
+        """Tell a guardian that a claim it believes in is not held here."""
+        report = gone_report(ref, self._version())
+        if machine == self.context.me:
+            self.reporter.hear((report,), now)
+        else:
+            self.context.outbox.emit(Tell(machine, ClaimReports((report,))))
+
+    def _version(self) -> int:
+        self._versions += 1
+        return self.context.config.started_at_ms + self._versions
+
+    def _host(self, local: LocalChanged) -> Host:
+        present = tuple(
+            Neighbour(claim.held.identity.namespace, claim.held.labels, claim.held.requirements.pod_terms)
+            for claim in self.claims.values()
+            if claim.stage is not Stage.OVER and not claim.ended_itself
+        )
+        return Host(local.member, self.ledger.free, local.images, present)
+
+    def _take(self, declaration: Declaration, slot: SlotAttempt, now: float) -> tuple[Refusal, ...]:
+        known, local = self.context.declarations.get(declaration.uid), self._local
+        if not self.adopted or local is None:
+            return (Refusal(NoReason.STARTING),)
+        if known is None or known.rank > declaration.rank:
+            return (Refusal(NoReason.OUTDATED, "a newer record is known"),)
+        if declaration.deleted or slot.slot >= declaration.replicas or not self.context.reigns(declaration):
+            return (Refusal(NoReason.OUTDATED, "the slot is not declared"),)
+        for claim in self.of(declaration.uid):
+            same = claim.ref.slot == slot.slot and claim.ref.revision == declaration.revision
+            if same and claim.stage is not Stage.STOPPING:
+                if claim.moves(Signal.CONFIRMED):
+                    self.begin(claim)
+                self.changed(claim)
+                return ()
+        needed, labels = declaration.requirements, declaration.labels
+        if why := reasons(self._host(local), needed, declaration.namespace, labels):
+            return why
+        config, created = self.context.config, self.context.notes.mesh_ms(now)
+        salt = config.seed + self._version().to_bytes(8, "big", signed=True)
+        held = new_claim(declaration, slot.slot, slot.attempt, MachineId(self.context.me), salt, created)
+        if why := self.ledger.reserve(held.identity.pod_uid, needed):
+            return why
+        claim = self.add(held, Stage.STARTING)
+        self.context.outbox.emit(PersistClaim(held))
+        self.begin(claim)
+        self.changed(claim)
+        return ()
+
+    def _start_again(self, pod_uid: str) -> None:
+        claim = self.claims.get(pod_uid)
+        if claim is not None and claim.stage in (Stage.STARTING, Stage.RUNNING):
+            self.begin(claim)
+
+    def _over(self, claim: LocalClaim, reason: str, message: str, *, failed: bool, now: float) -> None:
+        claim.stage, claim.failed, claim.reason, claim.message = Stage.OVER, failed, reason, message
+        if claim.status is not None:
+            claim.status = replace(claim.status, ready=False)
+        self.ledger.release(claim.pod_uid)
+        self.context.outbox.timers.cancel(("start", claim.pod_uid))
+        self.context.outbox.emit(ForgetClaim(claim.pod_uid))
+        declaration = self.context.declarations.get(Uid(claim.ref.uid))
+        if failed and declaration is not None:
+            text = f"{claim.held.identity.pod_name}: {reason}: {message}"
+            self.context.notes.warning(declaration, "Failed", text, now)
+        self.changed(claim)
+        over = [pod for pod, other in self.claims.items() if other.stage is Stage.OVER]
+        for pod in over[: max(len(over) - MAX_OVER, 0)]:
+            del self.claims[pod]
+        kept = 2 * self.context.config.report_period
+        self.context.outbox.timers.set(("over", claim.pod_uid), now + kept, lambda _: self._drop(claim.pod_uid))
+
+    def _drop(self, pod_uid: str) -> None:
+        claim = self.claims.pop(pod_uid, None)
+        if claim is not None and not any(c.ref.uid == claim.ref.uid for c in self.claims.values()):
+            self.reporter.forget(Uid(claim.ref.uid))
