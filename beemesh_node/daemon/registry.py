@@ -1,0 +1,173 @@
+"""The declarations this machine holds: verified records, their blocks and content keys, on disk and in memory alike."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar, final
+
+import structlog
+import trio
+
+from beemesh_node.crypto import aead
+from beemesh_node.crypto.errors import CryptoError
+from beemesh_node.daemon.admission import AdmissionError, Admitted, admit
+from beemesh_node.daemon.store import BLOCKS, RECORDS, Store
+from beemesh_node.healing.declaration import Declaration
+from beemesh_node.protocol.block import open_block, parse_cid
+from beemesh_node.protocol.errors import ProtocolError
+from beemesh_node.protocol.ids import Uid
+from beemesh_node.protocol.messages import Commit, CommitReply, KeyedBlock
+from beemesh_node.protocol.record import AttestedRecord
+from beemesh_node.protocol.trust import TrustStore
+from beemesh_node.workloads.errors import ManifestError
+from beemesh_node.workloads.spec import WorkloadSpec
+
+log = structlog.get_logger()
+
+_T = TypeVar("_T")
+
+MAX_RECORDS = 20_000
+"""Declarations, tombstones included, that one machine holds at most."""
+
+Announce: TypeAlias = Callable[[Declaration, bool], Awaitable[None]]
+"""Called with what has been stored, and whether it is the first that anybody can have heard of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One declaration as it is held."""
+
+    attested: AttestedRecord
+    spec: WorkloadSpec | None = field(repr=False)
+    blocks: dict[str, KeyedBlock] = field(repr=False)
+    """By content id: the present one and those of earlier revisions that were brought."""
+
+    @property
+    def commit(self) -> Commit:
+        """Everything, as it is handed to another guardian."""
+        return Commit(self.attested.raw, tuple(self.blocks.values()))
+
+
+@final
+class Registry:
+    """What this machine holds. One change at a time: it is written first, then announced."""
+
+    def __init__(self, store: Store, limiter: trio.CapacityLimiter, trust: TrustStore) -> None:
+        """`limiter` admits one thread to the `store` at a time."""
+        self._store = store
+        self._limiter = limiter
+        self._trust = trust
+        self._held: dict[Uid, Holding] = {}
+        self._changing = trio.Lock()
+        self.announce: Announce = _nobody
+
+    def __iter__(self) -> Iterator[Holding]:
+        return iter(tuple(self._held.values()))
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, uid: Uid) -> Holding | None:
+        """Return the declaration with this uid, if held."""
+        return self._held.get(uid)
+
+    async def load(self) -> tuple[Declaration, ...]:
+        """Take up what the disk holds, and return it. What does not verify is left on the disk and logged."""
+        records = await self._threaded(self._store.items, RECORDS)
+        blocks = {
+            cid: KeyedBlock(cid, value[aead.KEY_SIZE :], value[: aead.KEY_SIZE])
+            for cid, value in await self._threaded(self._store.items, BLOCKS)
+        }
+        found = []
+        for uid, raw in records:
+            try:
+                admitted = admit(raw, blocks.values(), self._trust)
+            except AdmissionError as error:
+                log.warning("stored record is not admitted", uid=uid, error=error.message)
+                continue
+            self._held[Uid(uid)] = _holding(admitted, None)
+            found.append(admitted.declaration)
+        return tuple(found)
+
+    async def submit(self, commit: Commit, *, from_operator: bool) -> CommitReply:
+        """Keep what a member brings, if it is admitted and newer than what is held.
+
+        An operator's change has to name the record it changes; guardians bring what has won already. Raises `StoreError`
+        when it cannot be written, and then nothing has changed.
+        """
+        try:
+            admitted = admit(commit.record, commit.blocks, self._trust)
+        except AdmissionError as error:
+            return CommitReply(False, error.code, error.message)
+        async with self._changing:
+            uid = Uid(admitted.attested.record.uid)
+            known = self._held.get(uid)
+            if (refusal := _refusal(admitted, known, from_operator=from_operator)) is not None:
+                return refusal
+            if known is None and len(self._held) >= MAX_RECORDS:
+                return CommitReply(False, "Unavailable", f"this machine holds {MAX_RECORDS} declarations already")
+            if not commit.dry_run:
+                await self._keep(uid, admitted, known)
+                if known is None or known.attested.digest != admitted.attested.digest:
+                    await self.announce(admitted.declaration, from_operator and known is None)
+        return CommitReply(True)
+
+    def specification(self, uid: Uid, revision: str) -> WorkloadSpec | None:
+        """Return what the pods of a revision are made from: the present revision or an earlier one that is held."""
+        holding = self._held.get(uid)
+        if holding is None or holding.spec is None:
+            return None
+        if holding.spec.revision == revision:
+            return holding.spec
+        return next((spec for spec in _earlier(holding, uid) if spec.revision == revision), None)
+
+    async def _keep(self, uid: Uid, admitted: Admitted, known: Holding | None) -> None:
+        holding = _holding(admitted, known)
+        puts = {(BLOCKS, cid): block.content_key + block.block for cid, block in holding.blocks.items()}
+        puts[RECORDS, uid] = admitted.attested.raw
+        others = {cid for other, held in self._held.items() if other != uid for cid in held.blocks}
+        dropped = set(known.blocks) - set(holding.blocks) - others if known else set()
+        await self._threaded(self._store.write, puts, tuple((BLOCKS, cid) for cid in dropped))
+        self._held[uid] = holding
+
+    async def _threaded(self, function: Callable[..., _T], *arguments: object) -> _T:
+        return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
+
+
+def _holding(admitted: Admitted, known: Holding | None) -> Holding:
+    """Join what was brought with the earlier blocks that the new record still names."""
+    record = admitted.attested.record
+    named = set() if record.deleted else {record.cid, *(revision.cid for revision in record.revisions)}
+    blocks = {cid: block for cid, block in (known.blocks if known else {}).items() if cid in named}
+    blocks.update({block.cid: block for block in admitted.blocks})
+    return Holding(admitted.attested, admitted.spec, blocks)
+
+
+def _refusal(admitted: Admitted, known: Holding | None, *, from_operator: bool) -> CommitReply | None:
+    if known is None or known.attested.digest == admitted.attested.digest:
+        return None
+    new, old = admitted.attested, known.attested
+    subject = f"{new.record.kind} {new.record.namespace}/{new.record.name}"
+    if new.rank < old.rank:
+        message = "it was deleted" if old.record.deleted else "a newer version is in force"
+        return CommitReply(False, "Conflict", f"{subject}: {message}", old.raw)
+    if from_operator and not new.record.deleted and new.record.parent != old.digest:
+        return CommitReply(False, "Conflict", f"{subject}: it was changed by somebody else meanwhile", old.raw)
+    return None
+
+
+def _earlier(holding: Holding, uid: Uid) -> Iterable[WorkloadSpec]:
+    for revision in reversed(holding.attested.record.revisions):
+        block = holding.blocks.get(revision.cid)
+        if block is None:
+            continue
+        try:
+            content = open_block(parse_cid(block.cid), block.block, block.content_key, revision.key_commitment)
+            yield WorkloadSpec.parse(content, uid)
+        except (ProtocolError, CryptoError, ManifestError) as error:
+            log.warning("an earlier revision cannot be read", uid=uid, revision=revision.number, error=str(error))
+
+
+async def _nobody(declaration: Declaration, fresh: bool) -> None:
+    """Stand in for the decision core until it runs."""

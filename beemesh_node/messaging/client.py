@@ -1,0 +1,203 @@
+"""The mesh as an operator's command sees it: one connection to one machine, through which all others answer."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TypeVar, final
+
+import trio
+
+from beemesh_node.membership.closeness import guardians_of
+from beemesh_node.membership.clock import MeshClock
+from beemesh_node.membership.member import Member, member_of
+from beemesh_node.messaging.directory import Contact, ContactBook
+from beemesh_node.messaging.duplex import SealedDuplex
+from beemesh_node.messaging.errors import AuthenticationRefused, MeshUnreachable, RequestTimeout
+from beemesh_node.messaging.exchange import Exchange
+from beemesh_node.messaging.gatekeeper import MemberGatekeeper
+from beemesh_node.messaging.local import LocalMember
+from beemesh_node.network.api import Host, HostConfig, Refused, Unreachable
+from beemesh_node.protocol.certificate import Role
+from beemesh_node.protocol.errors import ProtocolError
+from beemesh_node.protocol.ids import MachineId, PeerId, Uid
+from beemesh_node.protocol.messages import (
+    Ack,
+    ExecRequest,
+    ListReply,
+    ListRequest,
+    LogsRequest,
+    MachineEntry,
+    Resource,
+
+)
+from beemesh_node.protocol.session import LocalSession
+from beemesh_node.protocol.trust import TrustStore
+
+GUARDIANS = 5
+"""k of the design: how many machines keep a declaration."""
+
+_LIST_WITHIN = 10.0
+
+T = TypeVar("T")
+
+
+@final
+class MeshSession:
+    """An admitted connection to an entry machine, and what it told of the others, verified."""
+
+    def __init__(self, exchange: Exchange, contacts: ContactBook, entry: Contact, mesh_time: Callable[[], int]) -> None:
+        self._exchange = exchange
+        self._contacts = contacts
+        self._entry = entry
+        self._mesh_time = mesh_time
+        self._machines: dict[MachineId, MachineEntry] = {}
+
+    @property
+    def entry(self) -> MachineId:
+        """The machine that this session is connected to."""
+        return self._entry.machine
+
+    @property
+    def machines(self) -> Mapping[MachineId, MachineEntry]:
+        """Every machine as the entry told; certificates and statements are verified."""
+        return self._machines
+
+    @property
+    def mesh_time_ms(self) -> int:
+        """Mesh time now."""
+        return self._mesh_time()
+
+    async def refresh(self) -> None:
+        """Ask the entry again who is there. What it cannot prove of a machine is left out. Raises `MeshError`."""
+        reply = await self.ask(self.entry, ListRequest(Resource.MACHINES), ListReply, timeout=_LIST_WITHIN)
+        machines: dict[MachineId, MachineEntry] = {}
+        for entry in reply.machines:
+            try:
+                contact = self._contacts.learn(entry.certificate, entry.statement, self.mesh_time_ms)
+            except ProtocolError:
+                continue  # an entry that lies, or a member whose certificate is over: neither can be asked
+            if contact.certificate.role is Role.MACHINE and contact.machine == entry.machine:
+                machines[contact.machine] = entry
+        self._machines = machines
+
+    async def ask(self, machine: MachineId, payload: object, reply: type[T], *, timeout: float) -> T:
+        """Ask one machine, sealed to it, passed on by the entry if it is another. `timeout` in seconds.
+
+        Raises `MeshError`.
+        """
+        return await self._exchange.ask(
+            self._contact(machine), payload, reply, timeout=timeout, through=self._through(machine)
+        )
+
+    @asynccontextmanager
+    async def stream(self, machine: MachineId, request: LogsRequest | ExecRequest) -> AsyncIterator[SealedDuplex]:
+        """Open the sealed stream that a request asks for; its secret is drawn here. Raises `MeshError`."""
+        secret = secrets.token_bytes(32)
+        question = replace(request, stream_secret=secret)
+        contact, through = self._contact(machine), self._through(machine)
+        async with self._exchange.open(contact, question, Ack, through=through) as (_, stream, message_id):
+            async with SealedDuplex(stream, secret, message_id, asker=True) as duplex:
+                yield duplex
+
+    def guardians(self, uid: Uid) -> tuple[MachineId, ...]:
+        """The machines responsible for a declaration, closest first."""
+        return guardians_of(uid, tuple(self._members()), GUARDIANS)
+
+    def _members(self) -> list[Member]:
+        members = []
+        for machine, entry in self._machines.items():
+            contact = self._contacts.by_machine(machine)
+            if contact is None or entry.presence is None:
+                continue
+            certificate = contact.certificate
+            members.append(
+                member_of(machine, certificate.name, certificate.guardian, certificate.labels, entry.presence)
+            )
+        return members
+
+    def _contact(self, machine: MachineId) -> Contact:
+        contact = self._contacts.by_machine(machine)
+        if contact is None:
+            raise MeshUnreachable(f"machine {machine} is not known to {self._entry.certificate.name}")
+        return contact
+
+    def _through(self, machine: MachineId) -> Contact | None:
+        return None if machine == self.entry else self._entry
+
+
+@asynccontextmanager
+async def open_session(
+    session: LocalSession,
+    trust: TrustStore,
+    network: HostConfig,
+    wall_clock_ms: Callable[[], int],
+    *,
+    timeout: float,
+) -> AsyncIterator[MeshSession]:
+    """Connect to the first of `network.bootstrap` that answers as a machine of this mesh, within `timeout` seconds.
+
+    Raises:
+        AuthenticationRefused: machines answer, but one side does not believe the other.
+        MeshUnreachable: no machine answers.
+        RequestTimeout: the entry was met but does not answer.
+    """
+    clock = MeshClock(session.certificate.not_before, wall_clock_ms() - round(trio.current_time() * 1000))
+    contacts = ContactBook(trust)
+
+    def mesh_time() -> int:
+        return clock.time_ms(trio.current_time())
+
+    member = LocalMember(session, contacts, mesh_time)
+    gatekeeper = MemberGatekeeper(member, clock)
+    # Imported here: libp2p takes its time, and whoever only reads this module's types should not pay for it.
+    from beemesh_node.network.host import open_host
+
+    light = replace(network, light=True, listen=(), bootstrap=())
+    async with open_host(light, gatekeeper) as host:
+        exchange = Exchange(host, member, relays=False)
+        entry = await _first_to_admit(host, network.bootstrap, timeout)
+        mesh = MeshSession(exchange, contacts, entry, mesh_time)
+        await mesh.refresh()
+        yield mesh
+
+
+async def _first_to_admit(host: Host, addresses: Sequence[str], timeout: float) -> Contact:
+    """Dial all at once and take the first that is admitted."""
+    if not addresses:
+        raise MeshUnreachable("no address of a machine is known: give one with --entry, or add it to the context")
+    reasons: dict[str, str] = {}
+    refused = False
+    found: list[Contact] = []
+
+    async def dial(address: str) -> None:
+        nonlocal refused
+        peer = PeerId(address.rpartition("/p2p/")[2])
+        try:
+            admission = await host.connect(peer, [address])
+        except Refused as error:
+            refused = True
+            reasons[address] = error.reason
+        except Unreachable as error:
+            reasons[address] = str(error)
+        else:
+            if isinstance(admission, Contact) and admission.certificate.role is Role.MACHINE:
+                found.append(admission)
+                nursery.cancel_scope.cancel()
+            else:
+                reasons[address] = "answers as an operator, not as a machine"
+
+    with trio.move_on_after(timeout):
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                nursery.start_soon(dial, address)
+    if found:
+        return found[0]
+    told = "; ".join(f"{address}: {reason}" for address, reason in reasons.items())
+    if refused:
+        raise AuthenticationRefused(f"no machine admits this operator: {told}")
+    if not reasons:
+        raise RequestTimeout(f"no machine answered within {timeout:g} s: {', '.join(addresses)}")
+    raise MeshUnreachable(f"no machine can be reached: {told}")

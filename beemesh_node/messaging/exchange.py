@@ -1,0 +1,233 @@
+"""Asking other members, and answering them: sealed to one, signed, through other machines where need be."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar, final
+
+import structlog
+import trio
+
+from beemesh_node.messaging.directory import Contact
+from beemesh_node.messaging.errors import (
+    AuthenticationRefused,
+    MeshError,
+    MeshUnreachable,
+    PeerRefused,
+    RemoteFailure,
+    RequestTimeout,
+)
+from beemesh_node.messaging.local import LocalMember
+from beemesh_node.messaging.wire import MAX_DIRECT, MESSAGE
+from beemesh_node.network.api import FrameStream, Host, NetworkError, Refused, Unreachable
+from beemesh_node.protocol.certificate import Role
+from beemesh_node.protocol.counters import Refused as MessageRefused
+from beemesh_node.protocol.counters import UnknownSender
+from beemesh_node.protocol.errors import ProtocolError
+from beemesh_node.protocol.fetchlimit import FetchLimiter
+from beemesh_node.protocol.ids import Fingerprint, MachineId
+from beemesh_node.protocol.messages import Ack, Failure, IntroductionReply, IntroductionRequest, RelayRequest
+from beemesh_node.protocol.opener import Opened
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+_ANSWER_WITHIN = 60.0
+"""Seconds a handler may take; what takes longer answers first and goes on later."""
+_FETCH_WITHIN = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A message that passed every check, and who sent it."""
+
+    payload: Any
+    sender: Contact
+    message_id: bytes
+
+    @property
+    def machine(self) -> MachineId:
+        """The sender's id."""
+        return self.sender.machine
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """An answer after which the stream goes on: `go_on` has it until it returns."""
+
+    reply: object
+    go_on: Callable[[FrameStream], Awaitable[None]]
+
+
+Handler: TypeAlias = Callable[[Question], Awaitable[object]]
+"""Answers a question with a payload or `Continued`. A `RemoteFailure` that it raises becomes the answer."""
+
+
+@final
+class Exchange:
+    """The door of one member: `ask` goes out, what `answer` was told comes in."""
+
+    def __init__(self, host: Host, member: LocalMember, *, relays: bool) -> None:
+        """`relays`: join members to machines that they cannot reach themselves."""
+        self._host = host
+        self._relays = relays
+        self._member = member
+        self._handlers: dict[type, Handler] = {IntroductionRequest: self._introduce}
+        self._fetches = FetchLimiter()
+        host.serve(MESSAGE, self._serve)
+
+    def answer(self, handlers: Mapping[type, Handler]) -> None:
+        """Answer questions of these types from now on."""
+        self._handlers.update(handlers)
+
+    async def ask(
+        self, contact: Contact, payload: object, reply: type[T], *, timeout: float, through: Contact | None = None
+    ) -> T:
+        """Ask a member and return its answer. `timeout` in seconds; `through` is a machine that passes it on unread.
+
+        Raises:
+            MeshUnreachable, PeerRefused, AuthenticationRefused, RequestTimeout: no answer, and why.
+            RemoteFailure: the member says why not.
+        """
+        try:
+            with trio.fail_after(timeout):
+                async with self.open(contact, payload, reply, through=through) as (answer, _, _):
+                    return answer
+        except trio.TooSlowError:
+            raise RequestTimeout(f"{contact.certificate.name} did not answer within {timeout:g} s") from None
+
+    @asynccontextmanager
+    async def open(
+        self, contact: Contact, payload: object, reply: type[T], *, through: Contact | None = None
+    ) -> AsyncIterator[tuple[T, FrameStream, bytes]]:
+        """Ask, and keep the stream: gives the answer, the stream after it, and the id of the message that asked.
+
+        Raises as `ask`, but bounds no time.
+        """
+        async with self._stream(through or contact) as stream:
+            if through is not None and through.machine != contact.machine:
+                await self._put(stream, through, RelayRequest(contact.machine))
+                await self._answer_from(stream, through, Ack)
+            message_id = await self._put(stream, contact, payload)
+            yield await self._answer_from(stream, contact, reply), stream, message_id
+
+    @asynccontextmanager
+    async def _stream(self, contact: Contact) -> AsyncIterator[FrameStream]:
+        name = contact.certificate.name
+        try:
+            async with self._host.open(contact.peer, MESSAGE) as stream:
+                yield stream
+        except Refused as error:
+            raise AuthenticationRefused(f"{name}: {error.reason}") from error
+        except Unreachable as error:
+            raise MeshUnreachable(f"{name}: {error}") from error
+        except NetworkError as error:
+            raise PeerRefused(
+                f"{name} closed the stream without an answer: it refused the message, or was stopped; try again"
+            ) from error
+
+    async def _put(self, stream: FrameStream, contact: Contact, payload: object) -> bytes:
+        unsigned = self._member.sealer.direct(payload, contact.recipient, self._member.mesh_time())
+        await stream.write_frame(self._member.sealer.sign(unsigned))
+        return unsigned.header.message_id
+
+    async def _answer_from(self, stream: FrameStream, contact: Contact, reply: type[T]) -> T:
+        name = contact.certificate.name
+        try:
+            opened = self._member.opener.open(await stream.read_frame(MAX_DIRECT), self._member.mesh_time())
+        except MessageRefused as error:
+            raise PeerRefused(f"{name}: its answer is not believed: {error}") from error
+        if opened.header.sender != contact.fingerprint:
+            raise PeerRefused(f"{name}: somebody else answered in its place")
+        if isinstance(opened.payload, Failure):
+            raise RemoteFailure(opened.payload.code, opened.payload.message)
+        if not isinstance(opened.payload, reply):
+            raise PeerRefused(f"{name}: answered with {type(opened.payload).__name__}, expected {reply.__name__}")
+        return opened.payload
+
+    # ---- answering -------------------------------------------------------------------------------------------------
+
+    async def _serve(self, stream: FrameStream, admission: object) -> None:
+        data = await stream.read_frame(MAX_DIRECT)
+        try:
+            opened = await self._opened(data, admission)
+        except MessageRefused as refused:
+            log.info("message refused", reason=refused.reason.value, peer=stream.peer)
+            await stream.reset()
+            return
+        sender = self._member.contacts.by_fingerprint(opened.header.sender)
+        if sender is None:  # forgotten between the two lines above: more members than are kept
+            await stream.reset()
+            return
+        question = Question(opened.payload, sender, opened.header.message_id)
+        if isinstance(question.payload, RelayRequest) and self._relays:
+            await self._relay(stream, question)
+            return
+        answer = await self._handled(question)
+        reply = answer.reply if isinstance(answer, Continued) else answer
+        await self._put(stream, sender, reply)
+        if isinstance(answer, Continued):
+            await answer.go_on(stream)
+
+    async def _opened(self, data: bytes, admission: object) -> Opened:
+        try:
+            return self._member.opener.open(data, self._member.mesh_time())
+        except UnknownSender as unknown:
+            if not isinstance(admission, Contact) or not await self.fetch(admission, unknown.fingerprint):
+                raise
+        return self._member.opener.open(data, self._member.mesh_time())
+
+    async def fetch(self, deliverer: Contact, fingerprint: Fingerprint) -> bool:
+        """Ask who delivered a message for its sender's introduction. True if it is known now. Bounded in time and rate."""
+        if not self._fetches.may_fetch(deliverer.peer, fingerprint, trio.current_time()):
+            return False
+        try:
+            question = IntroductionRequest(fingerprint, "")
+            reply = await self.ask(deliverer, question, IntroductionReply, timeout=_FETCH_WITHIN)
+            if not reply.certificate:
+                return False
+            contact = self._member.contacts.learn(reply.certificate, reply.statement, self._member.mesh_time())
+        except (MeshError, ProtocolError) as error:
+            log.info("introduction refused", deliverer=deliverer.machine, error=str(error))
+            return False
+        return contact.fingerprint == fingerprint
+
+    async def _handled(self, question: Question) -> object:
+        handler = self._handlers.get(type(question.payload))
+        if handler is None:
+            return Failure("NotFound", f"{type(question.payload).__name__} is not answered here")
+        try:
+            with trio.fail_after(_ANSWER_WITHIN):
+                return await handler(question)
+        except RemoteFailure as failure:
+            return Failure(failure.code, failure.message)
+        except trio.TooSlowError:
+            return Failure("Timeout", "took too long; look whether it had its effect before asking again")
+
+    async def _introduce(self, question: Question) -> IntroductionReply:
+        request: IntroductionRequest = question.payload
+        if request.machine:
+            contact = self._member.contacts.by_machine(MachineId(request.machine))
+        else:
+            contact = self._member.contacts.by_fingerprint(Fingerprint(request.fingerprint))
+        if contact is None:
+            return IntroductionReply(b"", b"")
+        return IntroductionReply(contact.certificate_bytes, contact.statement_bytes)
+
+    async def _relay(self, stream: FrameStream, question: Question) -> None:
+        """Pass frames on, unread, between who asked and a machine that they cannot reach themselves."""
+        target = self._member.contacts.by_machine(MachineId(question.payload.machine))
+        if target is None or target.certificate.role is not Role.MACHINE:
+            failure = Failure("NotFound", f"machine {question.payload.machine[:32]} is not known here")
+            await self._put(stream, question.sender, failure)
+            return
+        try:
+            async with self._host.open(target.peer, MESSAGE) as onward:
+                await self._put(stream, question.sender, Ack())
+                await pipe(stream, onward)
+        except (Refused, Unreachable) as error:
+            failure = Failure("Unavailable", f"{target.certificate.name} cannot be reached from here: {error}")
+            await self._put(stream, question.sender, failure)
