@@ -1,0 +1,80 @@
+"""What a keeper has done to the containers of one pod, by Podman."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import trio
+
+from beemesh_node.runtime.container_spec import Surroundings
+from beemesh_node.runtime.containers import Containers
+from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError
+from beemesh_node.runtime.inspection import Ended, Inspection
+from beemesh_node.runtime.labels import Role, container_name
+from beemesh_node.runtime.launcher import Launcher
+from beemesh_node.runtime.probe_actions import Prober
+from beemesh_node.workloads.pod import Container, PodSpec, Probe
+
+
+@dataclass
+class Driver:
+    """The `keeper.ContainerDriver` of one pod."""
+
+    pod: PodSpec
+    surroundings: Surroundings
+    launcher: Launcher
+    containers: Containers
+    prober: Prober
+    pod_ip: str = ""
+    """The pod's address as last seen; that of a container without a sandbox changes with each of its lives."""
+
+    def __post_init__(self) -> None:
+        self.join(self.surroundings)
+
+    def join(self, surroundings: Surroundings) -> None:
+        """Start containers in these surroundings from now on."""
+        self.surroundings = surroundings
+        self.pod_ip = surroundings.config.host_ip if self.pod.template.host_network else surroundings.pod_ip
+
+    async def launch(self, container: Container, role: Role, restart: int) -> str:
+        """Start the next life of a container.
+
+        Raises StartError, RuntimeUnavailableError.
+        """
+        # Shielded, because what is created must be taken down by its keeper; the requests' timeouts bound it.
+        with trio.CancelScope(shield=True):
+            return await self.launcher.launch(self.pod, container, role, restart, self.surroundings)
+
+    async def prune(self, container: Container, restart: int) -> None:
+        """Remove the life before the last one; the last is kept for its logs."""
+        if restart < 2:
+            return
+        prefix = self.surroundings.config.name_prefix
+        try:
+            await self.launcher.discard(container_name(prefix, self.pod.identity, container.name, restart - 2))
+        except (PodmanRefusedError, RuntimeUnavailableError):
+            return  # It goes with the pod.
+
+    async def inspect(self, container_id: str) -> Inspection | None:
+        """What Podman says of one life, None if it has no such one."""
+        found = await self.containers.inspect(container_id)
+        if found and found.ip and not (self.surroundings.sandbox or self.pod.template.host_network):
+            self.pod_ip = found.ip
+        return found
+
+    async def ended(self, container_id: str) -> Ended:
+        """Wait for the end of one life."""
+        return await self.containers.ended(container_id)
+
+    async def end(self, container_id: str, grace_seconds: float) -> None:
+        """End one life.
+
+        Raises RuntimeUnavailableError.
+        """
+        await self.containers.end(container_id, grace_seconds)
+
+    async def probe(self, container_id: str, probe: Probe) -> bool:
+        """Ask a container once how it is."""
+        # A hostNetwork pod listens on the machine's own addresses, of which only loopback is always there.
+        address = "127.0.0.1" if self.pod.template.host_network else self.pod_ip
+        return await self.prober.ask(container_id, address, probe)

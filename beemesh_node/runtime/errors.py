@@ -1,0 +1,43 @@
+"""What can go wrong between the node and the container runtime.
+
+Every message names the object it is about and the next step to take.
+"""
+
+
+class ContainerRuntimeError(Exception):
+    """Base of every error of this package."""
+
+
+class RuntimeUnavailableError(ContainerRuntimeError):
+    """Nothing that is Podman answers in time at the configured socket, or the machine lacks what the runtime needs."""
+
+    @classmethod
+    def at(cls, socket: object, what: str) -> "RuntimeUnavailableError":
+        """Name the socket, what was seen there, and how to look further."""
+        return cls(f"Podman at {socket}: {what}. Look at it with: systemctl status podman.socket podman.service")
+
+
+class PodmanRefusedError(ContainerRuntimeError):
+    """Podman answered a request with an error. `status` is the HTTP status, `message` Podman's own words."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class StartError(ContainerRuntimeError):
+    """A pod or a container could not be started, and nothing of the attempt was left behind.
+
+    `reason` is Kubernetes' word for it (ErrImagePull, ErrImageNeverPull, InvalidImageName, CreateContainerConfigError,
+    CreateContainerError, RunContainerError, PortConflict, FailedMount, NetworkNotReady); `message` is for people.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
+class NoSuchPodError(ContainerRuntimeError):
+    """There is no such pod on this machine, or no such container in the pod."""

@@ -1,0 +1,202 @@
+"""Keeping one container of a pod alive: its restarts and its probes, as Kubernetes' kubelet does. No Podman here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Protocol
+
+import trio
+
+from beemesh_node.runtime.backoff import CrashLoopBackOff, restarts
+from beemesh_node.runtime.errors import RuntimeUnavailableError, StartError
+from beemesh_node.runtime.inspection import Ended, Inspection
+from beemesh_node.runtime.labels import Role
+from beemesh_node.runtime.probing import run_probe
+from beemesh_node.workloads.pod import Container, ContainerStatus, Probe, RestartPolicy
+
+UNAVAILABLE_RETRY = 1.0
+"""Seconds between tries to start a container while Podman does not answer."""
+
+
+class ContainerDriver(Protocol):
+    """What a keeper needs done; `driver.Driver` does it by Podman."""
+
+    async def launch(self, container: Container, role: Role, restart: int) -> str:
+        """Start one life; its id. Raises StartError, RuntimeUnavailableError."""
+
+    async def prune(self, container: Container, restart: int) -> None:
+        """Remove the life before the last."""
+
+    async def inspect(self, container_id: str) -> Inspection | None:
+        """What is known of one life."""
+
+    async def ended(self, container_id: str) -> Ended:
+        """Wait for the end of one life."""
+
+    async def end(self, container_id: str, grace_seconds: float) -> None:
+        """End one life. Raises RuntimeUnavailableError."""
+
+    async def probe(self, container_id: str, probe: Probe) -> bool:
+        """Ask once, within the probe's timeout."""
+
+
+class ContainerKeeper:
+    """One container of one pod. `status` is always current; `changed` is called after each change of it."""
+
+    def __init__(
+        self,
+        container: Container,
+        role: Role,
+        policy: RestartPolicy,
+        grace_seconds: float,
+        driver: ContainerDriver,
+        changed: Callable[[], None],
+        status: ContainerStatus | None = None,
+    ) -> None:
+        self.container = container
+        self._role = role
+        # An init container that has succeeded is over, whatever the pod's policy is.
+        self._policy = RestartPolicy.ON_FAILURE if role is Role.INIT and policy is RestartPolicy.ALWAYS else policy
+        self._grace = grace_seconds
+        self._driver = driver
+        self._changed = changed
+        self.status = status or ContainerStatus(container.name, container.image, reason="ContainerCreating")
+        self._backoff = CrashLoopBackOff(self.status.restart_count)
+        self._restart_now = trio.Event()
+
+    def running_as(self, container_id: str) -> None:
+        """Take over a container that was just started."""
+        probed = self.container.startup_probe is not None
+        self._update(
+            state="running",
+            reason="",
+            message="",
+            container_id=container_id,
+            started_at_ms=int(time.time() * 1000),
+            finished_at_ms=0,
+            exit_code=0,
+            started=not probed,
+            ready=not probed and self.container.readiness_probe is None,
+        )
+
+    def restart(self) -> None:
+        """End the present life and begin the next one at once, whatever the policy and the back-off say."""
+        self._restart_now.set()
+
+    async def keep(self) -> Ended:
+        """Run the container until it has ended for good; how it did."""
+        if self.status.state == "waiting":
+            await self._launch(0)
+        while True:
+            began = trio.current_time()
+            over = await self._live(self.status.container_id)
+            asked = self._restart_now.is_set()
+            self._restart_now = trio.Event()
+            again = asked or restarts(self._policy, over.exit_code)
+            self.note_end(over)
+            if not again:
+                return over
+            # Podman's own times tell more when the container ran, or ended, under an earlier daemon.
+            ran_for = max(trio.current_time() - began, (over.finished_at_ms - over.started_at_ms) / 1000)
+            delay = 0.0 if asked else self._backoff.next_delay(ran_for)
+            await self._launch(delay, over)
+
+    async def _launch(self, delay: float, over: Ended | None = None) -> None:
+        """Begin the next life after a delay, and go on trying until it runs."""
+        restart = self.status.restart_count + (1 if over else 0)
+        reason = "CrashLoopBackOff"
+        message = f"restarting failed container {self.container.name}"
+        while True:
+            if delay:
+                self._update(state="waiting", reason=reason, message=f"back-off {delay:.0f} s: {message}")
+                with trio.move_on_after(delay):
+                    await self._restart_now.wait()
+                    self._restart_now = trio.Event()
+            try:
+                container_id = await self._driver.launch(self.container, self._role, restart)
+            except StartError as error:
+                reason, message = error.reason, error.message
+                delay = self._backoff.next_delay(0)
+            except RuntimeUnavailableError as error:
+                reason, message = "RuntimeUnavailable", str(error)
+                delay = UNAVAILABLE_RETRY
+            else:
+                self.status = replace(self.status, restart_count=restart)
+                self.running_as(container_id)
+                return
+
+    async def _live(self, container_id: str) -> Ended:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._complete_status, container_id)
+            nursery.start_soon(self._probe, container_id)
+            nursery.start_soon(self._end_when_asked, container_id)
+            over = await self._driver.ended(container_id)
+            nursery.cancel_scope.cancel()
+        return over
+
+    async def _complete_status(self, container_id: str) -> None:
+        """Learn what a start does not tell, and tidy up: neither may delay the start itself."""
+        if (found := await self._driver.inspect(container_id)) is not None:
+            self._update(started_at_ms=found.started_at_ms, image_id=found.image_id)
+        await self._driver.prune(self.container, self.status.restart_count)
+
+    async def _end_when_asked(self, container_id: str) -> None:
+        await self._restart_now.wait()
+        await self._end(container_id)
+
+    async def _probe(self, container_id: str) -> None:
+        """Startup first; then liveness and readiness side by side."""
+        container = self.container
+
+        async def ask(probe: Probe) -> bool:
+            return await self._driver.probe(container_id, probe)
+
+        if container.startup_probe and not self.status.started:
+            if not await run_probe(container.startup_probe, ask, until_success=True):
+                await self._end(container_id)
+                return
+            self._update(started=True, ready=container.readiness_probe is None)
+        async with trio.open_nursery() as nursery:
+            if container.liveness_probe:
+                nursery.start_soon(self._keep_alive, container_id, container.liveness_probe, ask)
+            if container.readiness_probe:
+                nursery.start_soon(run_probe, container.readiness_probe, ask, self._set_ready)
+
+    async def _keep_alive(self, container_id: str, probe: Probe, ask: Callable[[Probe], Awaitable[bool]]) -> None:
+        await run_probe(probe, ask, until_failure=True)
+        await self._end(container_id)
+
+    def _set_ready(self, ready: bool) -> None:
+        if ready != self.status.ready:
+            self._update(ready=ready)
+
+    async def _end(self, container_id: str) -> None:
+        """End a life; a Podman that is gone is asked again until the container has ended."""
+        while True:
+            try:
+                await self._driver.end(container_id, self._grace)
+                return
+            except RuntimeUnavailableError:
+                await trio.sleep(UNAVAILABLE_RETRY)
+
+    def note_end(self, over: Ended) -> None:
+        """Take down how a life ended."""
+        self._update(
+            state="terminated",
+            ready=False,
+            started=False,
+            reason=over.reason,
+            message=over.message,
+            exit_code=over.exit_code,
+            started_at_ms=over.started_at_ms,
+            finished_at_ms=over.finished_at_ms,
+            last_exit_code=over.exit_code,
+            last_reason=over.reason,
+            last_finished_at_ms=over.finished_at_ms,
+        )
+
+    def _update(self, **fields: object) -> None:
+        self.status = replace(self.status, **fields)  # type: ignore[arg-type]
+        self._changed()

@@ -1,0 +1,268 @@
+"""The pods of this machine: started, kept, shown, ended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from beemesh_node.runtime.adoption import FoundPod, find_pods
+from beemesh_node.runtime.config import RuntimeConfig, RuntimeInfo
+from beemesh_node.runtime.container_spec import needs_sandbox
+from beemesh_node.runtime.containers import Containers, Wakeups
+from beemesh_node.runtime.driver import Driver
+from beemesh_node.runtime.errors import NoSuchPodError, PodmanRefusedError, RuntimeUnavailableError, StartError
+from beemesh_node.runtime.events import ContainerEvent, watch_events
+from beemesh_node.runtime.exec import ExecSession, open_exec
+from beemesh_node.runtime.feed import StatusFeed
+from beemesh_node.runtime.firewall import ensure_firewall
+from beemesh_node.runtime.images import Images
+from beemesh_node.runtime.info import read_info
+from beemesh_node.runtime.labels import container_name, safe_name
+from beemesh_node.runtime.launcher import Launcher
+from beemesh_node.runtime.logs import WHOLE_LOG, LogOptions, open_logs
+from beemesh_node.runtime.network import ensure_network
+from beemesh_node.runtime.pod_files import PodFiles, require_memory
+from beemesh_node.runtime.podman_api import PodmanApi
+from beemesh_node.runtime.probe_actions import Prober
+from beemesh_node.runtime.supervisor import PodSupervisor
+from beemesh_node.workloads.pod import PodIdentity, PodSpec, PodStatus
+
+FIREWALL_SECONDS = 30.0
+"""How often the firewall's rules are put in place again, in case somebody flushed them."""
+
+
+class Runtime:
+    """Made by `open_runtime`. `changes` gives the newest status of each pod that changed; a slow reader misses none.
+
+    Every method raises RuntimeUnavailableError when Podman does not answer, and NoSuchPodError for a pod or container
+    that is not on this machine.
+    """
+
+    def __init__(self, api: PodmanApi, config: RuntimeConfig, info: RuntimeInfo, nursery: trio.Nursery) -> None:
+        self._api = api
+        self._config = config
+        self._info = info
+        self._nursery = nursery
+        self._wakeups = Wakeups()
+        self._images = Images(api)
+        self._containers = Containers(api, self._wakeups, config.network)
+        self._launcher = Launcher(api, config, self._images, info.memory_bytes)
+        self._feed = StatusFeed()
+        self._pods: dict[str, PodSupervisor] = {}
+        self._available = True
+        self._network_fault = ""
+        self.changes: trio.MemoryReceiveChannel[PodStatus] = self._feed.receive
+
+    @property
+    def available(self) -> bool:
+        """Whether Podman's stream of events is open: without it nothing can be started."""
+        return self._available
+
+    async def info(self) -> RuntimeInfo:
+        """The machine as Podman sees it now."""
+        return await _info(self._api)
+
+    async def images(self) -> frozenset[str]:
+        """The names of the images that are here."""
+        return await self._images.present()
+
+    async def start(self, spec: PodSpec) -> None:
+        """Create a pod and start its first init container, or else all its containers; the rest follows by itself.
+
+        Raises StartError, and then, as after a cancellation, nothing of the pod is left. If its remains could not be
+        removed because Podman went away, they are removed when it is back.
+        """
+        identity = spec.identity
+        names = [container.name for container in spec.template.init_containers + spec.template.containers]
+        names += [volume.name for volume in spec.template.volumes]
+        for name in (identity.pod_uid, *names):
+            if not safe_name(name):
+                raise StartError(
+                    "CreateContainerConfigError", f"pod {identity.pod_name}: {name!r} cannot be part of a path"
+                )
+        if identity.pod_uid in self._pods:
+            raise StartError(
+                "CreateContainerError", f"pod {identity.pod_name} is on this machine already; remove it first"
+            )
+        if self._network_fault and not spec.template.host_network:
+            raise StartError("NetworkNotReady", self._network_fault)
+        await self._start(spec)
+
+    async def stop(self, identity: PodIdentity, grace_seconds: float | None = None) -> None:
+        """End a pod's containers: their stop signal, then after the grace (the template's, if None) SIGKILL.
+
+        They are not restarted, also not by a later daemon; logs stay until `remove`.
+        """
+        supervisor = self._pods.get(identity.pod_uid)
+        await trio.to_thread.run_sync(PodFiles(self._config, identity.pod_uid).mark_ended)
+        if supervisor is not None:
+            template = supervisor.spec.template
+            await supervisor.halt()
+            await supervisor.end(template.termination_grace_seconds if grace_seconds is None else grace_seconds)
+            return
+        found = (await find_pods(self._api, self._config)).get(identity.pod_uid)
+        if found is None:
+            raise NoSuchPodError(f"pod {identity.pod_name} ({identity.pod_uid}) is not on this machine")
+        async with trio.open_nursery() as nursery:
+            for status in found.statuses.values():
+                nursery.start_soon(self._containers.end, status.container_id, grace_seconds or 0)
+
+    async def remove(self, identity: PodIdentity) -> None:
+        """Remove all that is here of a pod, running or not: containers, sandbox, volumes, files. Idempotent."""
+        if supervisor := self._pods.get(identity.pod_uid):
+            await supervisor.halt()
+        await self._launcher.remove_pod(identity.pod_uid)
+        self._pods.pop(identity.pod_uid, None)
+
+    def restart_container(self, identity: PodIdentity, container: str) -> None:
+        """End a container gracefully and start it again at once, whatever its policy and back-off say."""
+        self._supervisor(identity).keeper(container).restart()
+
+    def pods(self) -> tuple[PodStatus, ...]:
+        """The pods that are kept, as they are now; asks nobody."""
+        return tuple(supervisor.status() for supervisor in self._pods.values())
+
+    async def list(self) -> tuple[PodStatus, ...]:
+        """Every pod of this mesh: those kept, and those found without an owner.
+
+        The latter have phase Unknown and a reason: Ended (stop without remove), SpecLost (the machine rebooted),
+        Partial (a start broke off).
+        """
+        found = await find_pods(self._api, self._config)
+        orphans = [pod.status() for uid, pod in found.items() if uid not in self._pods]
+        return (*self.pods(), *orphans)
+
+    @asynccontextmanager
+    async def logs(
+        self, identity: PodIdentity, container: str, options: LogOptions = WHOLE_LOG, *, previous: bool = False
+    ) -> AsyncIterator[AsyncIterator[tuple[int, bytes]]]:
+        """A container's output as pairs of stream (1 stdout, 2 stderr) and bytes; `previous`: of its life before."""
+        status = self._supervisor(identity).keeper(container).status
+        life = status.restart_count - 1 if previous else status.restart_count
+        if life < 0:
+            raise NoSuchPodError(f"container {container} of pod {identity.pod_name} has not been restarted")
+        name = container_name(self._config.name_prefix, identity, container, life)
+        try:
+            async with open_logs(self._api, name, options) as pieces:
+                yield pieces
+        except PodmanRefusedError as error:
+            raise NoSuchPodError(f"log of {container} of pod {identity.pod_name}: {error.message}") from error
+
+    @asynccontextmanager
+    async def exec(
+        self, identity: PodIdentity, container: str, command: Sequence[str], *, tty: bool = False, stdin: bool = False
+    ) -> AsyncIterator[ExecSession]:
+        """Run a command in a running container; leaving the block ends it."""
+        status = self._supervisor(identity).keeper(container).status
+        try:
+            async with open_exec(self._api, status.container_id, command, tty=tty, stdin=stdin) as session:
+                yield session
+        except PodmanRefusedError as error:
+            raise NoSuchPodError(f"exec in {container} of pod {identity.pod_name}: {error.message}") from error
+
+    async def serve(self) -> None:
+        """Adopt what is here, then begin the tasks of the runtime. Called by `open_runtime`."""
+        for pod in (await find_pods(self._api, self._config)).values():
+            if pod.adoptable:
+                await self._adopt(pod)
+        self._nursery.start_soon(self._feed.pump)
+        self._nursery.start_soon(watch_events, self._api, self._config.mesh, self._connected, self._happened)
+
+    async def keep_firewall(self, interface: str) -> None:
+        """Put the firewall's rules in place again and again; no pod starts on the bridge while that fails."""
+        while True:
+            await trio.sleep(FIREWALL_SECONDS)
+            try:
+                await ensure_firewall(interface, self._config.protected_ports)
+                self._network_fault = ""
+            except RuntimeUnavailableError as error:
+                self._network_fault = str(error)
+
+    async def _start(self, spec: PodSpec) -> None:
+        uid = spec.identity.pod_uid
+        files = PodFiles(self._config, uid)
+        driver = Driver(spec, self._launcher.alone(), self._launcher, self._containers, Prober(self._api))
+        supervisor = self._pods[uid] = PodSupervisor(driver, files, self._feed.put)
+        started = False
+        try:
+            await trio.to_thread.run_sync(files.create, spec)
+            await self._launcher.memory_volumes(spec)
+            if needs_sandbox(spec):
+                for container in spec.template.init_containers + spec.template.containers:
+                    await self._images.ensure(container)
+                driver.join(await self._launcher.sandbox(spec))
+            await supervisor.start()
+            started = True
+        finally:
+            if not started:
+                await self._launcher.abandon_pod(uid)
+                self._pods.pop(uid, None)
+        self._nursery.start_soon(supervisor.run)
+
+    async def _adopt(self, pod: FoundPod) -> None:
+        assert pod.spec is not None  # noqa: S101 - what adoptable means
+        driver = Driver(pod.spec, self._launcher.alone(), self._launcher, self._containers, Prober(self._api))
+        if pod.sandbox:
+            driver.join(await self._launcher.join(pod.spec, pod.sandbox))
+        files = PodFiles(self._config, pod.identity.pod_uid)
+        supervisor = PodSupervisor(driver, files, self._feed.put, pod.statuses)
+        self._pods[pod.identity.pod_uid] = supervisor
+        self._nursery.start_soon(supervisor.run)
+
+    def _supervisor(self, identity: PodIdentity) -> PodSupervisor:
+        supervisor = self._pods.get(identity.pod_uid)
+        if supervisor is None:
+            raise NoSuchPodError(f"pod {identity.pod_name} ({identity.pod_uid}) is not kept on this machine")
+        return supervisor
+
+    def _happened(self, event: ContainerEvent) -> None:
+        self._wakeups.wake(event.container_id)
+
+    def _connected(self, connected: bool) -> None:
+        self._available = connected
+        if connected:
+            self._wakeups.wake_all()
+            self._nursery.start_soon(self._clear_leftovers)
+
+    async def _clear_leftovers(self) -> None:
+        for uid in tuple(self._launcher.leftovers):
+            if uid not in self._pods:
+                await self._launcher.abandon_pod(uid)
+
+
+@asynccontextmanager
+async def open_runtime(config: RuntimeConfig) -> AsyncIterator[Runtime]:
+    """Reach Podman, adopt this mesh's pods, and keep them while the block lasts; leaving it leaves them running.
+
+    Raises RuntimeUnavailableError if there is no usable Podman, memory directory or firewall.
+    """
+    api = PodmanApi(config.socket)
+    try:
+        info = await _info(api)
+        if info.rootless and config.protected_ports:
+            raise RuntimeUnavailableError.at(
+                config.socket,
+                "rootless Podman's pods cannot be kept from the machine plane's ports; use the system's Podman",
+            )
+        await trio.to_thread.run_sync(require_memory, config.secret_dir)
+        interface = await ensure_network(api, config)
+        await ensure_firewall(interface, config.protected_ports)
+        async with trio.open_nursery() as nursery:
+            runtime = Runtime(api, config, info, nursery)
+            await runtime.serve()
+            nursery.start_soon(runtime.keep_firewall, interface)
+            yield runtime
+            nursery.cancel_scope.cancel()
+    finally:
+        api.close()
+
+
+async def _info(api: PodmanApi) -> RuntimeInfo:
+    try:
+        return read_info(await api.get("/info"))
+    except (ValueError, PodmanRefusedError) as error:
+        raise RuntimeUnavailableError.at(
+            api.socket, f"what answers there is not Podman 4 or later ({error})"
+        ) from error

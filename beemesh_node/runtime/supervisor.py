@@ -1,0 +1,157 @@
+"""One pod on this machine, from its first container to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import trio
+
+from beemesh_node.runtime.driver import Driver
+from beemesh_node.runtime.errors import NoSuchPodError
+from beemesh_node.runtime.keeper import ContainerKeeper
+from beemesh_node.runtime.labels import Role
+from beemesh_node.runtime.pod_files import PodFiles
+from beemesh_node.runtime.pod_state import pod_phase, pod_ready
+from beemesh_node.workloads.pod import Container, ContainerStatus, EmptyDir, PodPhase, PodSpec, PodStatus
+
+VOLUME_CHECK_SECONDS = 10.0
+"""How often disk emptyDirs with a sizeLimit are measured (the kubelet's housekeeping interval)."""
+
+
+class PodSupervisor:
+    """Runs a pod's init containers in order, then keeps its containers, until it is halted or over.
+
+    `adopted` holds the statuses of containers that a former daemon started, by name.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        files: PodFiles,
+        publish: Callable[[PodStatus], None],
+        adopted: Mapping[str, ContainerStatus] | None = None,
+    ) -> None:
+        self.spec: PodSpec = driver.pod
+        self.driver = driver
+        self._files = files
+        self._publish = publish
+        self._reason = self._message = ""
+        self._phase: PodPhase | None = None
+        self._scope = trio.CancelScope()
+        self._finished = trio.Event()
+        known = adopted or {}
+        template = self.spec.template
+        self._init = [self._keeper(one, Role.INIT, known) for one in template.init_containers]
+        self._main = [self._keeper(one, Role.MAIN, known) for one in template.containers]
+
+    def status(self) -> PodStatus:
+        """What is known of the pod now."""
+        init = tuple(keeper.status for keeper in self._init)
+        main = tuple(keeper.status for keeper in self._main)
+        phase = self._phase or pod_phase(self.spec.template.restart_policy, init, main)
+        began = [status.started_at_ms for status in init + main if status.started_at_ms]
+        return PodStatus(
+            identity=self.spec.identity,
+            phase=phase,
+            ready=pod_ready(phase, main),
+            containers=main,
+            init_containers=init,
+            reason=self._reason,
+            message=self._message,
+            pod_ip=self.driver.pod_ip,
+            started_at_ms=min(began, default=0),
+        )
+
+    def keeper(self, container: str) -> ContainerKeeper:
+        """The keeper of one container.
+
+        Raises NoSuchPodError, naming the containers there are.
+        """
+        for keeper in self._init + self._main:
+            if keeper.container.name == container:
+                return keeper
+        names = ", ".join(keeper.container.name for keeper in self._init + self._main)
+        raise NoSuchPodError(f"pod {self.spec.identity.pod_name} has no container {container!r}; it has: {names}")
+
+    async def start(self) -> None:
+        """Start what can be started at once: the first init container, or without one every container.
+
+        Raises StartError, RuntimeUnavailableError; the caller then removes the pod.
+        """
+        for keeper in self._init[:1] or self._main:
+            role = Role.INIT if self._init else Role.MAIN
+            keeper.running_as(await self.driver.launch(keeper.container, role, 0))
+
+    async def run(self) -> None:
+        """Keep the pod until it is over or `halt` is called."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    if self._limited():
+                        nursery.start_soon(self._watch_volumes)
+                    await self._keep_all()
+                    nursery.cancel_scope.cancel()
+            if self._phase is PodPhase.FAILED:
+                await self.end(0)
+        finally:
+            self._finished.set()
+
+    async def halt(self) -> None:
+        """Stop keeping; containers are left as they are. Returns when no restart can happen any more."""
+        self._scope.cancel()
+        await self._finished.wait()
+
+    async def end(self, grace_seconds: float) -> None:
+        """End every container that runs, all at the same time.
+
+        Raises RuntimeUnavailableError.
+        """
+        async with trio.open_nursery(strict_exception_groups=False) as nursery:
+            for keeper in self._init + self._main:
+                if keeper.status.container_id and keeper.status.state == "running":
+                    nursery.start_soon(self._end_one, keeper, grace_seconds)
+
+    async def _end_one(self, keeper: ContainerKeeper, grace_seconds: float) -> None:
+        await self.driver.end(keeper.status.container_id, grace_seconds)
+        keeper.note_end(await self.driver.ended(keeper.status.container_id))
+
+    async def _keep_all(self) -> None:
+        for keeper in self._init:
+            over = await keeper.keep()
+            if over.exit_code != 0:
+                return
+        async with trio.open_nursery() as nursery:
+            for keeper in self._main:
+                nursery.start_soon(keeper.keep)
+
+    def _limited(self) -> bool:
+        sources = [volume.source for volume in self.spec.template.volumes]
+        return any(isinstance(one, EmptyDir) and one.size_limit_bytes and not one.medium_memory for one in sources)
+
+    async def _watch_volumes(self) -> None:
+        while True:
+            await trio.sleep(VOLUME_CHECK_SECONDS)
+            volume = await trio.to_thread.run_sync(self._files.over_limit, self.spec)
+            if volume is not None and isinstance(volume.source, EmptyDir):
+                break
+        self._phase, self._reason = PodPhase.FAILED, "Evicted"
+        self._message = (
+            f"emptyDir {volume.name} holds more than its sizeLimit of {volume.source.size_limit_bytes} bytes"
+        )
+        await trio.to_thread.run_sync(self._files.mark_ended)
+        self._scope.cancel()
+
+    def _keeper(self, container: Container, role: Role, known: Mapping[str, ContainerStatus]) -> ContainerKeeper:
+        template = self.spec.template
+        return ContainerKeeper(
+            container,
+            role,
+            template.restart_policy,
+            template.termination_grace_seconds,
+            self.driver,
+            self._changed,
+            known.get(container.name),
+        )
+
+    def _changed(self) -> None:
+        self._publish(self.status())
