@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import NoReturn, Protocol, final
 
 from beemesh_node.crypto import DecryptionError, KemKey
@@ -31,8 +32,8 @@ class SenderCertificate(Protocol):
         ...
 
     @property
-    def role(self) -> Sender:
-        """Machine or operator."""
+    def role(self) -> IntEnum:
+        """Machine or operator, by the numbers of `Sender`."""
         ...
 
     @property
@@ -42,7 +43,7 @@ class SenderCertificate(Protocol):
 
     @property
     def not_after(self) -> int:
-        """Until when it is valid, ms of mesh time."""
+        """The first ms of mesh time in which it is expired."""
         ...
 
 
@@ -170,7 +171,7 @@ class Opener:
             _refuse(Refusal.REVOKED, sender)
         if now < certificate.not_before:
             _refuse(Refusal.NOT_YET_VALID, sender)
-        if now > certificate.not_after:
+        if now >= certificate.not_after:
             _refuse(Refusal.EXPIRED, f"{sender}; renew it")
 
     def _check_new(self, header: Header, now: int) -> None:
