@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from beemesh_node.cli.errors import CliError, ExitCode
+from beemesh_node.cli.errors import CliError, InvalidInputError, NotAllowedError
 from beemesh_node.cli.gather import gather
 from beemesh_node.cli.session import Session
 from beemesh_node.protocol.errors import ProtocolError
@@ -16,7 +16,7 @@ from beemesh_node.protocol.record import AttestedRecord
 Opener = Callable[[bytes], AttestedRecord]
 """Opens an attested record whose owner is to be believed, or raises a `ProtocolError`."""
 
-_CODES = {"Forbidden": ExitCode.AUTHENTICATION, "Invalid": ExitCode.INVALID}
+_ERRORS: Mapping[str, type[CliError]] = {"Forbidden": NotAllowedError, "Invalid": InvalidInputError}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ def _too_few(
 ) -> CliError:
     reasons = [f"  {machine}: {reply.reason}: {reply.message}" for machine, reply in sorted(refusals.items())]
     reasons += [f"  {machine}: {why}" for machine, why in sorted(silent.items())]
-    codes = {_CODES.get(reply.reason, ExitCode.FAILURE) for reply in refusals.values()}
-    code = codes.pop() if len(codes) == 1 and not silent else ExitCode.FAILURE
+    kinds = {_ERRORS.get(reply.reason, CliError) for reply in refusals.values()}
+    kind = kinds.pop() if len(kinds) == 1 and not silent else CliError
     state = f"only {stored} of {wanted}" if stored else f"none of {wanted}"
     after = "It may come into force all the same; run this again to be sure." if stored else "Nothing was changed."
-    return CliError(f"{subject}: {state} responsible machines stored it. {after}\n" + "\n".join(reasons), code)
+    return kind(f"{subject}: {state} responsible machines stored it. {after}\n" + "\n".join(reasons))

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from beemesh_node.cli.errors import CliError, invalid
+from beemesh_node.cli.errors import CliError, InvalidInputError
 from beemesh_node.cli.options import Settings
 
 CURRENT = "current-context"
@@ -88,9 +88,9 @@ class ContextSettings:
         try:
             values = read_json(path)
         except FileNotFoundError:
-            raise invalid(
-                f"{context.path} is no context (no {path.name} in it): create a mesh with `beectl mesh init --dir DIR`, or name "
-                "the directory of an existing one with --dir"
+            raise InvalidInputError(
+                f"{context.path} is no context (no {path.name} in it): create a mesh with `beectl mesh init --dir DIR` "
+                "or name the directory of an existing one with --dir"
             ) from None
         try:
             loaded = cls(
@@ -100,7 +100,7 @@ class ContextSettings:
                 namespace=_text(values["namespace"]),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise invalid(f"{path}: not written by beectl ({error}); restore it from a backup") from None
+            raise InvalidInputError(f"{path}: not written by beectl ({error}); restore it from a backup") from None
         return loaded
 
     def save(self, context: Context) -> None:
@@ -122,7 +122,7 @@ def base_directory() -> Path:
 def named(name: str) -> Context:
     """The context of a name, whether or not it exists. Raises `CliError` for what cannot be a name."""
     if not _NAME.fullmatch(name):
-        raise invalid(f"{name!r} cannot name a context: use letters, digits, dots and dashes")
+        raise InvalidInputError(f"{name!r} cannot name a context: use letters, digits, dots and dashes")
     return Context(base_directory() / name)
 
 
@@ -147,8 +147,10 @@ def current_name() -> str | None:
 def use(name: str) -> None:
     """Make a context the current one. Raises `CliError` when there is none of that name."""
     if not named(name).settings.is_file():
-        raise invalid(f"there is no context {name!r}; known are: {', '.join(names()) or 'none'}")
-    write_text(base_directory() / CURRENT, name + "\n")
+        raise InvalidInputError(f"there is no context {name!r}; known are: {', '.join(names()) or 'none'}")
+    fresh = base_directory() / f".{CURRENT}.{os.getpid()}"
+    fresh.write_text(name + "\n")
+    fresh.replace(base_directory() / CURRENT)
 
 
 def resolve(settings: Settings) -> Context:
@@ -161,9 +163,9 @@ def resolve(settings: Settings) -> Context:
         return Context(Path(directory))
     name = os.environ.get("BEEMESH_CONTEXT") or current_name()
     if name is None:
-        raise invalid(
-            "no mesh is chosen: give --dir DIR or set BEEMESH_DIR, choose one with `beectl context use NAME`, or create one "
-            "with `beectl mesh init --dir DIR`"
+        raise InvalidInputError(
+            "no mesh is chosen: give --dir DIR or set BEEMESH_DIR, choose one with `beectl context use NAME` or create "
+            "one with `beectl mesh init --dir DIR`"
         )
     return named(name)
 
@@ -181,7 +183,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise invalid(f"{path}: not a JSON object; it was damaged or not written by beectl: restore it from a backup")
+        raise InvalidInputError(
+            f"{path}: not a JSON object; it was damaged or not written by beectl: restore it from a backup"
+        )
     return value
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from enum import IntEnum
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import click
 
@@ -25,27 +26,28 @@ class ExitCode(IntEnum):
 class CliError(click.ClickException):
     """The command failed; `message` names the object and what to do next."""
 
-    def __init__(self, message: str, code: ExitCode = ExitCode.FAILURE) -> None:
-        super().__init__(message)
-        self.exit_code = code
+    exit_code: ClassVar[int] = ExitCode.FAILURE
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Write the message to standard error."""
-        stream = file if file is not None else click.get_text_stream("stderr")
+        stream = file if file is not None else sys.stderr
         prefix = click.style("error:", fg="red", bold=True) if terminal.colours(stream) else "error:"
         click.echo(f"{prefix} {self.message}", file=stream, color=True)
 
 
-def invalid(message: str) -> CliError:
-    """The person's input is wrong."""
-    return CliError(message, ExitCode.INVALID)
+class InvalidInputError(CliError):
+    """What the person typed, or a file that was named, is wrong."""
+
+    exit_code = ExitCode.INVALID
 
 
-def refused(message: str) -> CliError:
+class NotAllowedError(CliError):
     """Key, certificate or passphrase is wrong, or does not allow this."""
-    return CliError(message, ExitCode.AUTHENTICATION)
+
+    exit_code = ExitCode.AUTHENTICATION
 
 
-def timed_out(message: str) -> CliError:
+class TimedOutError(CliError):
     """It did not happen in time; it may still."""
-    return CliError(message, ExitCode.TIMEOUT)
+
+    exit_code = ExitCode.TIMEOUT

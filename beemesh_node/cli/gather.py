@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import trio
 
 from beemesh_node.cli.session import Session
-from beemesh_node.messaging.errors import MessagingError
+from beemesh_node.messaging.errors import AuthenticationRefused, MeshError
 from beemesh_node.protocol.ids import MachineId
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ async def gather(
     reply: type[T],
     *,
     enough: Callable[[Mapping[MachineId, T]], bool] | None = None,
-    timeout: float = TIMEOUT,
+    within: float = TIMEOUT,
 ) -> Gathered[T]:
     """Ask every machine of `machines` the same and return what came.
 
@@ -55,10 +55,10 @@ async def gather(
         async def ask(machine: MachineId) -> None:
             async with limiter:
                 try:
-                    replies[machine] = await session.ask(machine, payload, reply, timeout=timeout)
-                except MessagingError as error:
-                    if error_is_final(error):
-                        raise
+                    replies[machine] = await session.ask(machine, payload, reply, timeout=within)
+                except AuthenticationRefused:
+                    raise
+                except MeshError as error:
                     silent[machine] = str(error)
             if satisfied(replies):
                 nursery.cancel_scope.deadline = min(nursery.cancel_scope.deadline, trio.current_time() + PATIENCE)
@@ -69,10 +69,3 @@ async def gather(
         if machine not in replies:
             silent.setdefault(machine, "did not answer in time")
     return Gathered(replies, silent)
-
-
-def error_is_final(error: MessagingError) -> bool:
-    """Whether asking another machine would give the same: our own key or certificate is not accepted."""
-    from beemesh_node.messaging.errors import AuthenticationRefused
-
-    return isinstance(error, AuthenticationRefused)

@@ -7,7 +7,7 @@ import sys
 import click
 
 from beemesh_node.cli.lazy import LazyCommand, LazyGroup
-from beemesh_node.cli.options import context_options, namespace_option
+from beemesh_node.cli.options import context_options, examples, namespace_option
 
 _COMMANDS = "beemesh_node.cli.commands"
 _WORKLOADS, _LOOKING, _PODS, _MESH, _OTHER = "Workloads", "Looking", "Pods", "Mesh and keys", "Other"
@@ -53,19 +53,17 @@ class _Root(LazyGroup):
     cls=_Root,
     lazy=LAZY,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or manifest, 3 not allowed, 4 not in time.",
+    epilog=examples(
+        "beectl apply -f hello.yml --wait",
+        "beectl get pods -o wide",
+        "beectl logs -f deployment/hello",
+    )
+    + "\n\nExit codes: 0 done, 1 failed, 2 wrong usage or manifest, 3 not allowed, 4 not in time.",
 )
 @context_options
 @namespace_option
 def cli() -> None:
-    """Run containers on a mesh of machines.
-
-    \b
-    Examples:
-      beectl apply -f hello.yml --wait
-      beectl get pods -o wide
-      beectl logs -f deployment/hello
-    """
+    """Run containers on a mesh of machines."""
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import IO, TypeVar
 
 import click
 
-from beemesh_node.cli.errors import invalid
+from beemesh_node.cli.errors import InvalidInputError
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -50,7 +50,7 @@ def read(filenames: Sequence[str], *, recursive: bool = False) -> list[tuple[str
     Raises `CliError` for what cannot be read or named twice, and `ManifestError` for what is too large.
     """
     if filenames.count("-") > 1:
-        raise invalid("-f -: standard input can be read only once")
+        raise InvalidInputError("-f -: standard input can be read only once")
     return [manifest for name in filenames for manifest in _read_one(name, recursive)]
 
 
@@ -58,16 +58,20 @@ def _read_one(name: str, recursive: bool) -> Iterator[tuple[str, bytes]]:
     if name == "-":
         if sys.stdin.isatty():
             click.echo("Reading a manifest from the keyboard; end it with Ctrl-D.", err=True)
-        yield "standard input", _bounded(click.get_binary_stream("stdin"), "standard input")
+        yield "standard input", _bounded(sys.stdin.buffer, "standard input")
         return
     path = Path(name)
     if path.is_dir():
         found = sorted(path.rglob("*") if recursive else path.iterdir())
         files = [file for file in found if file.suffix in SUFFIXES and file.is_file()]
         if not files:
-            raise invalid(f"{name}: no manifest in this directory: it has no file ending in {', '.join(SUFFIXES)}")
+            raise InvalidInputError(
+                f"{name}: no manifest in this directory: it has no file ending in {', '.join(SUFFIXES)}"
+            )
         if len(files) > MAX_FILES:
-            raise invalid(f"{name}: {len(files)} manifests are too many: at most {MAX_FILES} in one directory")
+            raise InvalidInputError(
+                f"{name}: {len(files)} manifests are too many: at most {MAX_FILES} in one directory"
+            )
     else:
         files = [path]
     for file in files:
@@ -75,9 +79,9 @@ def _read_one(name: str, recursive: bool) -> Iterator[tuple[str, bytes]]:
             with file.open("rb") as stream:
                 yield str(file), _bounded(stream, str(file))
         except FileNotFoundError:
-            raise invalid(f"{file}: no such file or directory") from None
+            raise InvalidInputError(f"{file}: no such file or directory") from None
         except OSError as error:
-            raise invalid(f"{file}: {error.strerror}; check its owner and mode") from None
+            raise InvalidInputError(f"{file}: {error.strerror}; check its owner and mode") from None
 
 
 def _bounded(stream: IO[bytes], source: str) -> bytes:

@@ -20,6 +20,11 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MAX_SECONDS = 100 * 366 * 86400.0
 
 
+def examples(*lines: str) -> str:
+    """The end of a command's help: command lines to try, kept as they are."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
+
+
 @dataclass(slots=True)
 class Settings:
     """What the shared options said; lives in the context object of the whole command line."""
@@ -113,7 +118,7 @@ class FormatType(click.Choice[str]):
     def __init__(self, formats: tuple[Format, ...]) -> None:
         super().__init__([form.value for form in formats])
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Format:  # type: ignore[override]
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Format:
         """Read one."""
         return Format(super().convert(value, param, ctx))
 
@@ -148,3 +153,18 @@ def pairs(values: tuple[str, ...], option: str) -> dict[str, str]:
             raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint=option)
         result[key] = value
     return result
+
+
+def hexadecimal(text: str, size: int, option: str) -> bytes:
+    """Read `size` bytes.
+
+    Raises:
+        click.BadParameter: it is anything but their hexadecimal digits.
+    """
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != size:
+        raise click.BadParameter(f"{text!r} is not {size * 2} hexadecimal digits", param_hint=option)
+    return value

@@ -70,9 +70,11 @@ def format_table(table: Table, width: int | None, *, wide: bool = False, headers
 
 def columns(text: str) -> int:
     """How many columns of a terminal `text` takes."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    ) if not text.isascii() else len(text)
+    return (
+        sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+        if not text.isascii()
+        else len(text)
+    )
 
 
 def _shrink(widths: list[int], width: int) -> None:
@@ -104,22 +106,10 @@ def echo_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def to_yaml(value: object) -> str:
-    """Render as YAML, keys in the order given, multi-line text as blocks."""
-    import yaml
-
-    class Dumper(yaml.SafeDumper):
-        """Ours, so that the representer below is not the whole process's."""
-
-    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
-
-    Dumper.add_representer(str, text)
-    return yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
-
-
 def echo_yaml(value: object) -> None:
     """Print as YAML."""
+    from beemesh_node.workloads.diff import to_yaml
+
     click.echo(to_yaml(value), nl=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from beemesh_node.cli.errors import CliError, invalid
+from beemesh_node.cli.errors import CliError, InvalidInputError
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.survey import survey_pods
 from beemesh_node.cli.targets import ResourceType, Target
@@ -15,7 +15,7 @@ from beemesh_node.protocol.messages import ClaimReport
 async def find_pod(mesh: Mesh, target: Target) -> ClaimReport:
     """The pod that `target` names: itself, or of a workload's pods the best one. Raises `CliError`."""
     if target.resource not in (ResourceType.PODS, ResourceType.DEPLOYMENTS, ResourceType.WORKLOADS) or not target.name:
-        raise invalid(f"{target} has no containers: name a pod or a workload, for example deployment/hello")
+        raise InvalidInputError(f"{target} has no containers: name a pod or a workload, for example deployment/hello")
     reports, silent = await survey_pods(mesh.session, namespace=mesh.namespace)
     named = [report for report in reports if report.pod_name == target.name]
     if target.resource is ResourceType.PODS and named:
@@ -53,5 +53,7 @@ def find_container(pod: ClaimReport, name: str | None) -> str:
             note(f"Using container {known[0]} of {', '.join(known)} (choose with -c)")
         return known[0]
     if name not in known:
-        raise invalid(f"pod/{pod.pod_name} has no container {name!r}: it has {', '.join(known) or 'none yet'}")
+        raise InvalidInputError(
+            f"pod/{pod.pod_name} has no container {name!r}: it has {', '.join(known) or 'none yet'}"
+        )
     return name

@@ -1,4 +1,4 @@
-"""What commands need of the mesh, and how they get it: one connection to one machine, through which all others answer."""
+"""What commands need of the mesh: one connection to one machine, through which all others answer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Session(Protocol):
         """Mesh time now."""
         ...
 
-    async def ask(self, machine: MachineId, payload: object, reply: type[T], *, timeout: float) -> T:
+    async def ask(self, machine: MachineId, payload: object, reply: type[T], *, timeout: float) -> T:  # noqa: ASYNC109
         """Ask one machine, sealed to it, through the entry if need be. `timeout` in seconds."""
         ...
 

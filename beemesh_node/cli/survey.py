@@ -97,7 +97,7 @@ def reachable(session: Session) -> tuple[MachineId, ...]:
 async def survey(
     session: Session, chain: Chain, *, namespace: str = "", name: str = "", uid: str = "", content: bool = False
 ) -> Survey:
-    """Ask all reachable machines what is declared, and keep for each declaration the greatest record that is genuine."""
+    """Ask all reachable machines what is declared; keep for each declaration the greatest record that is genuine."""
     request = ListRequest(Resource.WORKLOADS, namespace=namespace, name=name, uid=uid, content=content)
     answers = await gather(session, reachable(session), request, ListReply)
     return merge_declarations(answers, chain)
@@ -173,12 +173,17 @@ def merge_events(events: Iterable[EventReport]) -> tuple[EventReport, ...]:
     """Every event once, however many machines remember it, with its last time and greatest count; oldest first."""
     merged: dict[tuple[str, ...], EventReport] = {}
     for event in events:
-        key = (event.uid, event.namespace, event.kind, event.name, event.type, event.reason, event.message, event.machine)
+        subject = (event.uid, event.namespace, event.kind, event.name)
+        key = (*subject, event.type, event.reason, event.message, event.machine)
         known = merged.get(key)
-        merged[key] = event if known is None else replace(
-            event,
-            first_at=min(event.first_at, known.first_at),
-            last_at=max(event.last_at, known.last_at),
-            count=max(event.count, known.count),
+        merged[key] = (
+            event
+            if known is None
+            else replace(
+                event,
+                first_at=min(event.first_at, known.first_at),
+                last_at=max(event.last_at, known.last_at),
+                count=max(event.count, known.count),
+            )
         )
     return tuple(sorted(merged.values(), key=lambda event: (event.last_at, event.first_at, event.name)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from beemesh_node.cli.errors import invalid
+from beemesh_node.cli.errors import InvalidInputError
 
 
 class ResourceType(Enum):
@@ -62,7 +62,7 @@ def resource_type(word: str) -> ResourceType:
     found = ALIASES.get(word.lower())
     if found is None:
         known = ", ".join(resource.value for resource in ResourceType)
-        raise invalid(f"{word!r} is not a type: use one of {known} (short: no, po, deploy, wl, ev)")
+        raise InvalidInputError(f"{word!r} is not a type: use one of {known} (short: no, po, deploy, wl, ev)")
     return found
 
 
@@ -72,7 +72,7 @@ def parse_targets(words: Sequence[str], default: ResourceType | None = None) -> 
     Raises `CliError` for anything else.
     """
     if not words:
-        raise invalid("name what you mean: TYPE, TYPE NAME or TYPE/NAME, for example deployment/hello")
+        raise InvalidInputError("name what you mean: TYPE, TYPE NAME or TYPE/NAME, for example deployment/hello")
     if any("/" in word for word in words):
         return tuple(_slashed(word, default) for word in words)
     if default is not None and words[0].lower() not in ALIASES:
@@ -81,7 +81,7 @@ def parse_targets(words: Sequence[str], default: ResourceType | None = None) -> 
         return (Target(default, words[0]),)
     types = [resource_type(word) for word in words[0].split(",")]
     if len(types) > 1 and len(words) > 1:
-        raise invalid(f"{words[0]!r} names several types: give the others as TYPE/NAME")
+        raise InvalidInputError(f"{words[0]!r} names several types: give the others as TYPE/NAME")
     if len(words) == 1:
         return tuple(Target(resource) for resource in types)
     return tuple(Target(types[0], name) for name in words[1:])
@@ -92,5 +92,5 @@ def _slashed(word: str, default: ResourceType | None) -> Target:
     if not slash and default is not None:
         return Target(default, word)
     if not slash or not kind or not name or "/" in name:
-        raise invalid(f"{word!r} is not TYPE/NAME, for example deployment/hello; do not mix with TYPE NAME")
+        raise InvalidInputError(f"{word!r} is not TYPE/NAME, for example deployment/hello; do not mix with TYPE NAME")
     return Target(resource_type(kind), name)

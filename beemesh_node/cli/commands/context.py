@@ -5,20 +5,19 @@ from __future__ import annotations
 import click
 
 from beemesh_node.cli import context as contexts
-from beemesh_node.cli.options import context_options, output_option, settings
+from beemesh_node.cli.options import context_options, examples, output_option, settings
 from beemesh_node.cli.output import Format, Table, echo_facts, echo_lines, echo_table
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "beectl context list",
+        "beectl context use production",
+        "beectl context show -o json",
+    )
+)
 def context() -> None:
-    """Choose between meshes.
-
-    \b
-    Examples:
-      beectl context list
-      beectl context use production
-      beectl context show -o json
-    """
+    """Choose between meshes."""
 
 
 @context.command(name="list")

@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from beemesh_node.cli.options import context_options, namespace_option
+from beemesh_node.cli.options import context_options, examples, namespace_option
 from beemesh_node.cli.targets import ResourceType, Target, parse_targets
 
 if TYPE_CHECKING:
     from beemesh_node.cli.mesh import Mesh
 
 
-@click.command(name="exec")
+@click.command(
+    name="exec",
+    epilog=examples(
+        "beectl exec hello-7d4b8c9f5x-k2m9q -- ls -l /",
+        "beectl exec -it deployment/hello -- sh",
+        "beectl exec -i deployment/db -c postgres -- psql < dump.sql",
+    ),
+)
 @click.argument("target")
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND [ARGS]...")
 @click.option("-c", "--container", help="Container; the first one if not given.")
@@ -25,12 +32,6 @@ if TYPE_CHECKING:
 @namespace_option
 def exec_(target: str, command: tuple[str, ...], container: str | None, stdin: bool, tty: bool) -> None:
     """Run COMMAND in a container of TARGET: a pod, or a workload, of which one pod is taken.
-
-    \b
-    Examples:
-      beectl exec hello-7d4b8c9f5x-k2m9q -- ls -l /
-      beectl exec -it deployment/hello -- sh
-      beectl exec -i deployment/db -c postgres -- psql < dump.sql
 
     Ends with the exit code of COMMAND. What is typed and shown is sealed between you and the pod's machine.
     """

@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from beemesh_node.cli.options import context_options, duration, namespace_option
+from beemesh_node.cli.options import context_options, duration, examples, namespace_option
 from beemesh_node.cli.targets import ResourceType, Target, parse_targets
 
 if TYPE_CHECKING:
     from beemesh_node.cli.mesh import Mesh
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "beectl logs hello-7d4b8c9f5x-k2m9q",
+        "beectl logs -f deployment/hello",
+        "beectl logs deployment/hello -c web --tail 100 --since 10m",
+    )
+)
 @click.argument("target")
 @click.option("-c", "--container", help="Container; the first one if not given.")
 @click.option("-f", "--follow", is_flag=True, help="Go on showing what is written.")
@@ -34,12 +40,6 @@ def logs(
     timestamps: bool,
 ) -> None:
     """Print what a container of TARGET writes: a pod, or a workload, of which one pod is taken.
-
-    \b
-    Examples:
-      beectl logs hello-7d4b8c9f5x-k2m9q
-      beectl logs -f deployment/hello
-      beectl logs deployment/hello -c web --tail 100 --since 10m
 
     The output is sealed by the pod's machine to you; machines between cannot read it.
     """

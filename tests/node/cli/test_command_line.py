@@ -89,7 +89,9 @@ def test_targets_are_written_as_for_kubectl(words, targets):
     assert list(parse_targets(words)) == targets
 
 
-@pytest.mark.parametrize("words", [[], ["carrots"], ["deploy/"], ["/a"], ["deploy/a", "b"], ["a/b/c"], ["po,deploy", "a"]])
+@pytest.mark.parametrize(
+    "words", [[], ["carrots"], ["deploy/"], ["/a"], ["deploy/a", "b"], ["a/b/c"], ["po,deploy", "a"]]
+)
 def test_other_targets_are_refused_as_wrong_usage(words):
     with pytest.raises(CliError) as caught:
         parse_targets(words)

@@ -1,12 +1,9 @@
 """Tables that fit, and text from elsewhere that cannot drive the terminal."""
 
-import json
-
 import pytest
-import yaml
 
 from beemesh_node.cli import terminal
-from beemesh_node.cli.output import Table, columns, format_table, object_name, to_yaml
+from beemesh_node.cli.output import Table, columns, format_table, object_name
 
 TABLE = Table(("NAME", "STATUS", "MESSAGE"), (("hello", "Running", "all is well here"), ("b", "Pending", "x")))
 
@@ -55,15 +52,8 @@ def test_control_characters_never_reach_the_terminal():
     assert "\x1b" not in format_table(Table(("A",), ((hostile,),)), None)[1]
 
 
-def test_yaml_reads_back_and_keeps_lines_as_blocks():
-    value = {"z": 1, "a": "one\ntwo\n", "n": "no", "t": "1e3", "list": [{"b": None}]}
-    text = to_yaml(value)
-    assert yaml.safe_load(text) == value
-    assert text.index("z:") < text.index("a:")
-    assert "a: |" in text
-    assert json.loads(json.dumps(value)) == value
-
-
 def test_names_carry_the_group():
-    assert object_name({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}}) == "deployment.apps/a"
+    assert (
+        object_name({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}}) == "deployment.apps/a"
+    )
     assert object_name({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}) == "pod/a"

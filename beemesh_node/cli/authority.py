@@ -1,0 +1,235 @@
+"""The operator who holds the root: creates a mesh, and signs machines and operators into it.
+
+What it has signed stands in a ledger beside the root, so that a machine keeps its id when its certificate is renewed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from beemesh_node.cli import passphrase
+from beemesh_node.cli.context import Context, ContextSettings, read_json, write_json, write_text
+from beemesh_node.cli.errors import CliError, InvalidInputError
+from beemesh_node.cli.operator import load_trust, read_network_key
+from beemesh_node.cli.terminal import note
+from beemesh_node.cli.times import now_ms
+from beemesh_node.crypto import generate_kem_key
+from beemesh_node.crypto.armour import KeyKind
+from beemesh_node.crypto.files import write_private
+from beemesh_node.crypto.identity import PEER_SIGNATURE_SIZE, Identity
+from beemesh_node.crypto.keystore import inspect, load_root, save_identity, save_root
+from beemesh_node.protocol.certificate import ANY, Certificate, Role, fingerprint_of
+from beemesh_node.protocol.codec import decode
+from beemesh_node.protocol.ids import MachineId, MeshId
+from beemesh_node.protocol.join import SECRET_SIZE, JoinBundle, seal_join
+from beemesh_node.protocol.objects import peek_unverified
+from beemesh_node.protocol.request import (
+    MAX_REQUEST,
+    REQUEST_KIND,
+    SigningRequest,
+    new_nonce,
+    sign_request,
+    verify_request,
+)
+from beemesh_node.protocol.root import MachineProfile, MeshRoot, OperatorProfile, Profile
+from beemesh_node.protocol.trust import TrustStore
+
+_FIRST_EPOCH = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The number and the secret with which members read what is for all of them."""
+
+    number: int
+    secret: bytes
+
+    def save(self, context: Context) -> None:
+        """Write it."""
+        write_json(context.epoch, {"epoch": self.number, "secret": self.secret.hex()})
+
+    @classmethod
+    def load(cls, context: Context) -> Epoch:
+        """Read it. Raises `CliError`."""
+        try:
+            values = read_json(context.epoch)
+            epoch = cls(int(values["epoch"]), bytes.fromhex(values["secret"]))
+        except FileNotFoundError:
+            raise InvalidInputError(
+                f"{context.epoch}: missing; sign where the mesh was made, or restore it from a backup"
+            ) from None
+        except (KeyError, TypeError, ValueError):
+            raise InvalidInputError(f"{context.epoch}: damaged; restore it from a backup") from None
+        return epoch
+
+
+def create_mesh(context: Context, name: str, *, encrypt: bool) -> ContextSettings:
+    """Make a mesh: root, first operator with every right, epoch 1, private-network key, trust bundle 1.
+
+    The directory appears with everything in it or not at all. Raises `CliError` when something is there already.
+    """
+    place = context.path
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise InvalidInputError(
+            f"{place} exists and is not empty: give --if-missing to keep a mesh that is there, or another --dir"
+        )
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = Context(place.with_name(f".{place.name}.{secrets.token_hex(8)}"))
+    secret = passphrase.new(context.root_key) if encrypt else None
+    try:
+        settings = _fill(fresh, name, secret)
+        fresh.path.rename(place)
+    except OSError as error:
+        raise CliError(f"{place}: cannot be made: {error.strerror}") from error
+    finally:
+        shutil.rmtree(fresh.path, ignore_errors=True)
+    return settings
+
+
+def _fill(context: Context, name: str, secret: str | None) -> ContextSettings:
+    now = now_ms()
+    root = MeshRoot.create()
+    store = TrustStore(root.mesh_id, [root.sign_bundle(1, now)])
+    save_root(context.root_key, root.key, secret)
+    identity = Identity.generate()
+    save_identity(context.operator_key, KeyKind.OPERATOR, identity, secret)
+    nonce = new_nonce()
+    # The request's KEM key only serves to seal a join bundle, of which there is none here.
+    request = sign_request(identity, generate_kem_key().public_key, root.mesh_id, nonce)
+    profile = OperatorProfile("admin", (ANY,), (ANY,))
+    certificate = root.issue(verify_request(request, root.mesh_id, nonce), profile, now)
+    write_private(context.operator_certificate, certificate, replace=True)
+    write_private(context.trust_bundle, store.dump(), replace=True)
+    write_text(context.network_key, secrets.token_hex(SECRET_SIZE) + "\n")
+    Epoch(_FIRST_EPOCH, secrets.token_bytes(SECRET_SIZE)).save(context)
+    record(context, store.verify_chain(certificate), certificate)
+    settings = ContextSettings(name, root.mesh_id.hex())
+    settings.save(context)
+    return settings
+
+
+def open_root(context: Context, settings: ContextSettings) -> MeshRoot:
+    """The root of a context's mesh. Raises `CliError` where there is none, and what the key store raises."""
+    if not context.root_key.is_file():
+        raise InvalidInputError(
+            f"{context.path} has no root key, so nothing can be signed here: give --dir with the directory that "
+            "`beectl mesh init` made"
+        )
+    secret = passphrase.existing(context.root_key) if inspect(context.root_key).encrypted else None
+    return MeshRoot(load_root(context.root_key, secret), MeshId(bytes.fromhex(settings.mesh_id)))
+
+
+def issue(context: Context, root: MeshRoot, store: TrustStore, request: SigningRequest, profile: Profile) -> bytes:
+    """Sign a certificate and note it in the ledger.
+
+    A machine or operator that comes with the keys it had keeps its id. One with other keys under a known name is
+    another member: what the lost one held is lost with it, and must not be counted on under the same id.
+    """
+    with _ledger(context) as entries:
+        known = entries.get(_key(profile))
+        machine_id = None
+        if known is not None and known.get("peer_id") == request.peer_id:
+            machine_id = MachineId(known["machine_id"])
+        elif known is not None:
+            note(
+                f"{profile.name} was {known['machine_id']} with other keys and is a new member now. If the old one is "
+                "not lost, it goes on being a member until its certificate expires."
+            )
+        certificate = root.issue(request, profile, now_ms(), machine_id=machine_id)
+        entries[_key(profile)] = _entry(store.verify_chain(certificate), certificate)
+    return certificate
+
+
+def record(context: Context, certificate: Certificate, raw: bytes) -> None:
+    """Note a certificate in the ledger."""
+    kind = "machine" if certificate.role is Role.MACHINE else "operator"
+    with _ledger(context) as entries:
+        entries[f"{kind}/{certificate.name}"] = _entry(certificate, raw)
+
+
+def _key(profile: Profile) -> str:
+    return f"{'machine' if isinstance(profile, MachineProfile) else 'operator'}/{profile.name}"
+
+
+def _entry(certificate: Certificate, raw: bytes) -> dict[str, Any]:
+    return {
+        "machine_id": certificate.machine_id,
+        "peer_id": certificate.peer_id,
+        "fingerprint": fingerprint_of(raw).hex(),
+        "serial": certificate.serial,
+        "not_after": certificate.not_after,
+    }
+
+
+@contextmanager
+def _ledger(context: Context) -> Iterator[dict[str, dict[str, Any]]]:
+    """The ledger, to be read and changed by one process at a time; written back when the block ends well."""
+    context.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(context.path / ".ledger.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            entries = read_json(context.ledger)
+        except FileNotFoundError:
+            entries = {}
+        yield entries
+        write_json(context.ledger, entries)
+    finally:
+        os.close(lock)
+
+
+def remember_bootstrap(context: Context, settings: ContextSettings, addresses: tuple[str, ...]) -> ContextSettings:
+    """Add addresses by which the mesh can be entered."""
+    extended = settings.with_bootstrap(addresses)
+    if extended != settings:
+        extended.save(context)
+    return extended
+
+
+def answer(
+    context: Context,
+    settings: ContextSettings,
+    request_bytes: bytes,
+    profile: Profile,
+    bootstrap: tuple[str, ...],
+    nonce: bytes | None,
+) -> tuple[Certificate, bytes]:
+    """Sign the request of a machine or operator; return its certificate and the join bundle that only it can open.
+
+    `nonce` is what the request must carry; without one a request of any age is taken. Raises `CliError` for a profile
+    that no certificate may have, and `ProtocolError` for a request that is not genuine.
+    """
+    store = load_trust(context, settings)
+    request = verify_request(request_bytes, store.mesh_id, nonce if nonce is not None else _own_nonce(request_bytes))
+    root = open_root(context, settings)
+    try:
+        raw = issue(context, root, store, request, profile)
+    except ValueError as error:
+        raise InvalidInputError(f"{profile.name}: {error}") from None
+    # An operator reads nothing of what is for all members, so the epoch's secret is not for it.
+    is_machine = isinstance(profile, MachineProfile)
+    epoch = Epoch.load(context) if is_machine else Epoch(0, bytes(SECRET_SIZE))
+    bundle = JoinBundle(
+        mesh_id=store.mesh_id,
+        issuer=root.root_id,
+        certificate=raw,
+        trust=store.chain,
+        bootstrap=bootstrap,
+        network_key=read_network_key(context),
+        epoch=epoch.number,
+        epoch_secret=epoch.secret,
+    )
+    return store.verify_chain(raw), seal_join(root, bundle, request, request_bytes)
+
+
+def _own_nonce(request: bytes) -> bytes:
+    """The nonce that a request says it answers: for those who have not asked for one."""
+    body = peek_unverified(REQUEST_KIND, request[:-PEER_SIGNATURE_SIZE], MAX_REQUEST)
+    return decode(SigningRequest, body).nonce

@@ -1,0 +1,192 @@
+"""`beectl cert`: who belongs to the mesh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from beemesh_node.cli import context as contexts
+from beemesh_node.cli.options import context_options, examples, hexadecimal, output_option, pairs, settings
+from beemesh_node.cli.output import Format, echo_facts
+
+if TYPE_CHECKING:
+    from beemesh_node.protocol.certificate import Certificate
+    from beemesh_node.protocol.root import Profile
+
+_request_option = click.option(
+    "--request",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="What `beemeshd keys request` or `beectl keys request` wrote.",
+)
+_nonce_option = click.option(
+    "--nonce", metavar="HEX", help="What the request must carry; without it a request of any age is signed."
+)
+_out_option = click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to write the join bundle, which only the maker of the request can open.",
+)
+_bootstrap_option = click.option(
+    "--bootstrap",
+    multiple=True,
+    metavar="MULTIADDR",
+    help="A machine to meet first, as /ip4/192.0.2.7/tcp/7400/p2p/PEER. May be repeated.",
+)
+
+
+@click.group(
+    epilog=examples(
+        "beectl cert sign --request request --role machine --name web1 --out bundle",
+        "beectl cert operator --request request --name ci --namespace shop --verb get --verb apply --out bundle",
+        "beectl cert inspect machine.cert",
+    )
+)
+def cert() -> None:
+    """Sign and inspect certificates: who belongs to the mesh."""
+
+
+@cert.command(
+    epilog=examples(
+        "beectl cert sign --request request --role machine --name web1 --label region=eu --out bundle",
+        "beectl cert sign --request request --role machine --name sensor --no-guardian --out bundle",
+    )
+)
+@context_options
+@_request_option
+@click.option("--role", type=click.Choice(["machine"]), default="machine", show_default=True)
+@click.option("--name", required=True, metavar="HOST", help="What the machine is called.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label to be believed. May be repeated.")
+@click.option("--no-guardian", is_flag=True, help="Never make it responsible for workloads.")
+@_bootstrap_option
+@click.option(
+    "--address", "addresses", multiple=True, metavar="MULTIADDR", help="Where this machine itself is reached, by you."
+)
+@_nonce_option
+@_out_option
+@output_option(Format.TABLE, Format.JSON, Format.YAML)
+def sign(
+    request: Path,
+    role: str,
+    name: str,
+    labels: tuple[str, ...],
+    no_guardian: bool,
+    bootstrap: tuple[str, ...],
+    addresses: tuple[str, ...],
+    nonce: str | None,
+    out: Path,
+    form: Format,
+) -> None:
+    """Sign the request of a machine, and write the bundle with which it joins.
+
+    Name and labels come from you, never from the request. The addresses become yours too: through them beectl enters.
+    """
+    from beemesh_node.protocol.root import MachineProfile
+
+    profile = MachineProfile(name, pairs(labels, "--label"), not no_guardian)
+    _answer(request, profile, bootstrap, addresses, nonce, out, form)
+
+
+@cert.command(
+    epilog=examples(
+        "beectl cert operator --request request --name ci --namespace shop --verb get --verb apply --out bundle",
+        "beectl cert operator --request request --name ann --namespace '*' --verb '*' --out bundle",
+    )
+)
+@context_options
+@_request_option
+@click.option("--name", required=True, help="Who it is.")
+@click.option("--namespace", "namespaces", multiple=True, required=True, metavar="NS", help="Where it may act, or *.")
+@click.option("--verb", "verbs", multiple=True, required=True, help="get, apply, delete, logs, exec, admin …, or *.")
+@_bootstrap_option
+@_nonce_option
+@_out_option
+@output_option(Format.TABLE, Format.JSON, Format.YAML)
+def operator(
+    request: Path,
+    name: str,
+    namespaces: tuple[str, ...],
+    verbs: tuple[str, ...],
+    bootstrap: tuple[str, ...],
+    nonce: str | None,
+    out: Path,
+    form: Format,
+) -> None:
+    """Sign the request of another operator, who may use VERBs in NAMESPACEs and nothing else."""
+    from beemesh_node.protocol.root import OperatorProfile
+
+    _answer(request, OperatorProfile(name, namespaces, verbs), bootstrap, (), nonce, out, form)
+
+
+@cert.command(epilog=examples("beectl cert inspect operator.cert", "beectl cert inspect machine.cert -o json"))
+@context_options
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@output_option(Format.TABLE, Format.JSON, Format.YAML)
+def inspect(file: Path, form: Format) -> None:
+    """Show what the certificate in FILE says, once its signature is checked against the roots of the mesh."""
+    from beemesh_node.cli.files import read_file
+    from beemesh_node.cli.operator import load_trust
+    from beemesh_node.cli.times import date
+    from beemesh_node.protocol.certificate import MAX_CERTIFICATE, fingerprint_of
+
+    context = contexts.resolve(settings())
+    raw = read_file(file, MAX_CERTIFICATE)
+    certificate = load_trust(context, contexts.ContextSettings.load(context)).verify_chain(raw)
+    facts = {**_facts(certificate), "fingerprint": fingerprint_of(raw).hex()}
+    shown = {**facts, "not_before": date(certificate.not_before), "not_after": date(certificate.not_after)}
+    echo_facts(facts, form, "\n".join(f"{key + ':':<14}{_text(value)}" for key, value in shown.items()))
+
+
+def _answer(
+    request: Path,
+    profile: Profile,
+    bootstrap: tuple[str, ...],
+    addresses: tuple[str, ...],
+    nonce: str | None,
+    out: Path,
+    form: Format,
+) -> None:
+    from beemesh_node.cli import authority
+    from beemesh_node.cli.files import read_file, write_file
+    from beemesh_node.network.addresses import parse_with_peer
+    from beemesh_node.protocol.request import MAX_REQUEST, NONCE_SIZE
+
+    context = contexts.resolve(settings())
+    loaded = contexts.ContextSettings.load(context)
+    for address in (*bootstrap, *addresses):
+        parse_with_peer(address)
+    expected = None if nonce is None else hexadecimal(nonce, NONCE_SIZE, "--nonce")
+    certificate, bundle = authority.answer(
+        context, loaded, read_file(request, MAX_REQUEST), profile, bootstrap or loaded.bootstrap, expected
+    )
+    write_file(out, bundle)
+    authority.remember_bootstrap(context, loaded, (*addresses, *bootstrap))
+    done = f"signed {certificate.name} ({certificate.machine_id}); its bundle is {out}"
+    echo_facts({"changed": True, **_facts(certificate), "bundle": str(out)}, form, done)
+
+
+def _facts(certificate: Certificate) -> dict[str, Any]:
+    facts = {
+        "name": certificate.name,
+        "role": certificate.role.name.lower(),
+        "machine_id": certificate.machine_id,
+        "peer_id": certificate.peer_id,
+        "mesh_id": certificate.mesh_id.hex(),
+        "serial": certificate.serial,
+        "not_before": certificate.not_before,
+        "not_after": certificate.not_after,
+    }
+    if facts["role"] == "machine":
+        return {**facts, "labels": dict(certificate.labels), "guardian": certificate.guardian}
+    return {**facts, "namespaces": list(certificate.namespaces), "verbs": list(certificate.verbs)}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={each}" for key, each in value.items()) or "none"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
