@@ -37,6 +37,8 @@ _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])
 class Role(IntEnum):
     """What a member is: the same numbers as `messages.Sender`."""
 
+    UNSPECIFIED = 0
+    """What an absent field means; no certificate may have it."""
     MACHINE = 1
     OPERATOR = 2
 
@@ -78,6 +80,8 @@ class Certificate:
             raise ValueError(f"the name must be 1 to {_MAX_NAME} printable characters")
         if not 0 <= self.not_before < self.not_after:
             raise ValueError("it ends before it begins")
+        if self.role is Role.UNSPECIFIED:
+            raise ValueError("it names no role")
         if self.role is Role.MACHINE:
             _check_labels(self.labels)
             if self.namespaces or self.verbs:

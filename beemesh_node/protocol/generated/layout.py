@@ -426,6 +426,7 @@ ENUMS: dict[str, tuple[str, tuple[tuple[str, int], ...]]] = {
     "Role": (
         "uint8",
         (
+            ("UNSPECIFIED", 0),
             ("MACHINE", 1),
             ("OPERATOR", 2),
         ),
