@@ -1,12 +1,17 @@
-"""The way in: bytes become a message that passed every check, or a counted refusal."""
+"""The way in: bytes become a message that passed every check, or a counted refusal.
+
+    message = header (149 bytes, see `header`) ‖ ciphertext (see `encryption`) ‖ signature (see `batch`)
+
+Nothing here does I/O or looks at a clock.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import NoReturn, Protocol, final
 
 from beemesh_node.crypto import DecryptionError, KemKey
 from beemesh_node.protocol.batch import is_signature_size, verify_message
+from beemesh_node.protocol.certificate import Certificate
 from beemesh_node.protocol.codec import decode
 from beemesh_node.protocol.counters import Refusal, RefusalCounters, Refused, UnknownSender
 from beemesh_node.protocol.encryption import open_from_epoch, open_from_member
@@ -18,39 +23,10 @@ from beemesh_node.protocol.policy import BROADCAST_PAYLOADS, MAX_MESSAGE
 from beemesh_node.protocol.replay import BroadcastWindow, DirectWindow
 
 
-class SenderCertificate(Protocol):
-    """What is asked of the certificate of a sender."""
-
-    @property
-    def mesh_id(self) -> bytes:
-        """The mesh it is of."""
-        ...
-
-    @property
-    def public_key(self) -> bytes:
-        """ML-DSA-65 public key."""
-        ...
-
-    @property
-    def role(self) -> IntEnum:
-        """Machine or operator, by the numbers of `Sender`."""
-        ...
-
-    @property
-    def not_before(self) -> int:
-        """From when it is valid, ms of mesh time."""
-        ...
-
-    @property
-    def not_after(self) -> int:
-        """The first ms of mesh time in which it is expired."""
-        ...
-
-
 class Directory(Protocol):
     """The members that are known. Only certificates that chain to a trusted root are in it."""
 
-    def certificate(self, fingerprint: Fingerprint) -> SenderCertificate | None:
+    def certificate(self, fingerprint: Fingerprint) -> Certificate | None:
         """Return the certificate, or None if it is not known."""
         ...
 
@@ -80,7 +56,7 @@ class Opened:
     """A message that passed every check."""
 
     header: Header
-    certificate: SenderCertificate
+    certificate: Certificate
     payload: object
 
 
@@ -163,7 +139,7 @@ class Opener:
             _refuse(Refusal.UNKNOWN_EPOCH, header.audience_id.hex()[:16])
         return secret
 
-    def _check_validity(self, header: Header, certificate: SenderCertificate, now: int) -> None:
+    def _check_validity(self, header: Header, certificate: Certificate, now: int) -> None:
         sender = header.sender.hex()[:16]
         if certificate.mesh_id != self._mesh_id:
             _refuse(Refusal.FOREIGN_CERTIFICATE, sender)
@@ -202,7 +178,7 @@ class Opener:
             _refuse(Refusal.UNDECRYPTABLE, str(error))
 
 
-def _read_payload(header: Header, certificate: SenderCertificate, plaintext: bytes) -> object:
+def _read_payload(header: Header, certificate: Certificate, plaintext: bytes) -> object:
     cls, allowed = PAYLOADS.get(header.payload_type, (None, None))
     if cls is None or allowed is None:
         _refuse(Refusal.UNKNOWN_TYPE, str(header.payload_type))
