@@ -89,7 +89,7 @@ def _message(context: Context, guardian: Guardian, declaration: Declaration, sha
         if not watch.known:
             return "its guardian has just begun and is learning what runs"
         parts = [watch.progress_message, watch.shortage]
-    troubles = {}
+    troubles: dict[str, str] = {}
     for report in context.claims.reports(declaration.uid):
         if report.reason in FAULTY:
             where = context.name(report.claim.machine)

@@ -160,7 +160,7 @@ class Watch:
         context.mark(declaration.uid)
         if round_.given:
             count = sum(round_.given.values())
-            where = ", ".join(f"{context.name(m)} {n}" for m, n in sorted(round_.given.items()))
+            where = ", ".join(sorted(f"{context.name(m)} {n}" for m, n in round_.given.items()))
             context.notes.normal(declaration, "Scheduled", f"{count} replica{'s' * (count > 1)} on {where}", now)
         if not round_.wanting:
             self.shortage, self._retry, self._retry_at = "", 0.0, now

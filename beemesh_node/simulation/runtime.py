@@ -1,0 +1,105 @@
+"""Pods without containers: they start, become ready and end on the virtual clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+
+from beemesh_node.healing.events import Event, PodChanged, PodEnded, PodStartFailed
+from beemesh_node.simulation.world import World
+from beemesh_node.workloads.pod import ContainerStatus, PodIdentity, PodPhase, PodStatus
+
+
+class Fate(Enum):
+    """What becomes of a pod that is started."""
+
+    READY = auto()
+    NEVER_READY = auto()
+    NO_IMAGE = auto()
+    """Waits in ImagePullBackOff."""
+    FAILS = auto()
+    """The start fails for good on this machine."""
+    LATER = auto()
+    """The start fails for a passing reason of the machine."""
+
+
+@dataclass(slots=True)
+class Pod:
+    """One pod."""
+
+    status: PodStatus
+    stopping: bool = False
+
+
+@dataclass
+class FakeRuntime:
+    """The pods of one machine. They outlive its daemon, not the machine."""
+
+    world: World
+    tell: Callable[[Event], None]
+    fate: Callable[[PodIdentity], Fate] = lambda _: Fate.READY
+    start_time: float = 0.15
+    stop_time: float = 0.1
+    pods: dict[str, Pod] = field(default_factory=dict)
+    life: int = 0
+    """Grows when the machine loses all its pods, so that nothing of the former life happens."""
+
+    def start(self, identity: PodIdentity) -> None:
+        """Make a pod, or tell of the one there is."""
+        if identity.pod_uid in self.pods:
+            self.tell(PodChanged(self.pods[identity.pod_uid].status))
+            return
+        waiting = ContainerStatus("main", "image", reason="ContainerCreating")
+        self.pods[identity.pod_uid] = Pod(PodStatus(identity, PodPhase.PENDING, False, (waiting,)))
+        life = self.life
+        self.world.after(self.start_time, lambda: self._started(identity, life))
+
+    def stop(self, identity: PodIdentity) -> None:
+        """End a pod; its end is told in any case."""
+        pod = self.pods.get(identity.pod_uid)
+        if pod is not None:
+            pod.stopping = True
+        life = self.life
+        self.world.after(self.stop_time, lambda: self._stopped(identity, life))
+
+    def crash(self) -> None:
+        """Lose everything, as a machine does that loses power."""
+        self.life += 1
+        self.pods.clear()
+
+    def remove(self, pod_uid: str) -> None:
+        """Lose one pod, as if somebody had removed it by hand."""
+        if self.pods.pop(pod_uid, None) is not None:
+            self.tell(PodEnded(pod_uid))
+
+    def serve(self, pod_uid: str, ready: bool) -> None:
+        """Have a running pod pass or fail its readiness probe."""
+        pod = self.pods.get(pod_uid)
+        if pod is not None and pod.status.phase is PodPhase.RUNNING:
+            pod.status = replace(pod.status, ready=ready)
+            self.tell(PodChanged(pod.status))
+
+    def _started(self, identity: PodIdentity, life: int) -> None:
+        pod = self.pods.get(identity.pod_uid)
+        if pod is None or pod.stopping or life != self.life:
+            return
+        fate = self.fate(identity)
+        if fate in (Fate.FAILS, Fate.LATER):
+            del self.pods[identity.pod_uid]
+            reason, retryable = ("CreateContainerError", False) if fate is Fate.FAILS else ("RuntimeUnavailable", True)
+            self.tell(PodStartFailed(identity.pod_uid, reason, "as the simulation has it", retryable))
+            return
+        if fate is Fate.NO_IMAGE:
+            container = ContainerStatus("main", "image", reason="ImagePullBackOff", message="no such image")
+            pod.status = replace(pod.status, containers=(container,))
+        else:
+            ready = fate is Fate.READY
+            container = ContainerStatus("main", "image", "running", ready=ready, started=True)
+            pod.status = PodStatus(identity, PodPhase.RUNNING, ready, (container,))
+        self.tell(PodChanged(pod.status))
+
+    def _stopped(self, identity: PodIdentity, life: int) -> None:
+        if life == self.life:
+            self.pods.pop(identity.pod_uid, None)
+            self.tell(PodEnded(identity.pod_uid))

@@ -1,0 +1,96 @@
+"""A virtual clock and network: everything that happens, happens in the order of one heap, from one seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+
+from beemesh_node.protocol.ids import MachineId
+
+
+class LivelockError(Exception):
+    """So many things happen that time does not get on: the seed and the moment are in the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What the network does to messages. Delays in seconds, the rest as shares of 1."""
+
+    least_delay: float = 0.002
+    most_delay: float = 0.01
+    """Delays are drawn for each message alone, so that they overtake each other."""
+    drop: float = 0.0
+    duplicate: float = 0.0
+
+
+@dataclass
+class World:
+    """Time and the wires between machines. Seconds of virtual time begin at 0."""
+
+    seed: int
+    faults: Faults = field(default_factory=Faults)
+    now: float = 0.0
+    steps: int = 0
+    """Things that have happened."""
+    random: random.Random = field(init=False)
+    after_each: list[Callable[[], None]] = field(default_factory=list)
+    """Called after each thing that happened: where invariants are checked."""
+    _cut: set[frozenset[MachineId]] = field(default_factory=set)
+    _heap: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _count: int = 0
+
+    def __post_init__(self) -> None:
+        # Not for secrets: a failure is to be found again from its seed.
+        self.random = random.Random(self.seed)  # noqa: S311
+
+    def at(self, moment: float, happen: Callable[[], None]) -> None:
+        """Have something happen at a moment, or at once if that has passed."""
+        self._count += 1
+        heappush(self._heap, (max(moment, self.now), self._count, happen))
+
+    def after(self, delay: float, happen: Callable[[], None]) -> None:
+        """Have something happen in `delay` seconds."""
+        self.at(self.now + delay, happen)
+
+    def send(self, source: MachineId, target: MachineId, deliver: Callable[[], None]) -> None:
+        """Bring a message over the wire: late, twice, or never, as the faults have it."""
+        copies = 2 if self.random.random() < self.faults.duplicate else 1
+        for _ in range(copies):
+            if self.random.random() >= self.faults.drop:
+                delay = self.random.uniform(self.faults.least_delay, self.faults.most_delay)
+                self.after(delay, lambda: None if self.is_cut(source, target) else deliver())
+
+    def cut(self, one: MachineId, other: MachineId) -> None:
+        """Let nothing through between two machines."""
+        self._cut.add(frozenset((one, other)))
+
+    def mend(self) -> None:
+        """Let everything through again."""
+        self._cut.clear()
+
+    def is_cut(self, one: MachineId, other: MachineId) -> bool:
+        """Whether nothing gets through between two machines."""
+        return frozenset((one, other)) in self._cut
+
+    def run(self, seconds: float, until: Callable[[], bool] | None = None, most_steps: int = 1_000_000) -> bool:
+        """Let time pass, at most until `until` holds; return whether it does (True without one).
+
+        Raises `LivelockError` after `most_steps`.
+        """
+        end = self.now + seconds
+        limit = self.steps + most_steps
+        while until is None or not until():
+            if not self._heap or self._heap[0][0] > end:
+                self.now = end
+                return until is None or until()
+            moment, _, happen = heappop(self._heap)
+            self.now = moment
+            self.steps += 1
+            if self.steps > limit:
+                raise LivelockError(f"seed {self.seed}: {most_steps} steps without an end, now {self.now:.3f} s")
+            happen()
+            for check in self.after_each:
+                check()
+        return True
