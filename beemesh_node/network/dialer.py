@@ -77,7 +77,7 @@ class Dialer:
         for error in failures.values():
             if isinstance(error, AdmissionRefused):
                 raise Refused(error.reason)
-        reasons = "; ".join(f"{address}: {error}" for address, error in failures.items())
+        reasons = "; ".join(f"{address}: {_root(error)}" for address, error in failures.items())
         raise Unreachable(f"cannot reach {peer} ({reasons or 'the connection was lost at once'})")
 
     async def _dial_address(self, peer: PeerId, address: Address) -> None:
@@ -100,3 +100,10 @@ class Dialer:
                 if address.peer in (None, peer):
                     found.update(dict.fromkeys(await resolve(address)))
         return list(found)[:_MAX_ADDRESSES]
+
+
+def _root(error: BaseException) -> str:
+    """The innermost reason that libp2p gives."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) or type(error).__name__

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -237,7 +238,7 @@ class MeshHost:
                 if not started:
                     raise _cause(error) from None
                 self._counters.add("restarts")
-                _log.error("the network part failed and is started again", error=repr(_cause(error)), exc_info=error)
+                _log.error("the network part failed and is started again", error=repr(_cause(error)), trace="".join(format_exception(error)))
             if trio.current_time() - born_at > _STEADY:
                 backoff.reset()
             await trio.sleep(backoff.next_delay())

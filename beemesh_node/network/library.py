@@ -43,7 +43,7 @@ with libp2p_parts():
     from libp2p.stream_muxer.yamux.yamux import Yamux
     from libp2p.tools.anyio_service.context import background_trio_service
     from libp2p.io.trio import TrioTCPStream
-    from libp2p.transport.exceptions import OpenConnectionError
+    from libp2p.transport.exceptions import MuxerUpgradeFailure, OpenConnectionError
     from libp2p.transport.tcp.tcp import TCP
     from libp2p.transport.upgrader import TransportUpgrader
     from multiaddr import Multiaddr
@@ -65,6 +65,7 @@ __all__ = [
     "MultiselectCommunicator",
     "MultiselectError",
     "MuxedStreamError",
+    "MuxerUpgradeFailure",
     "NoiseTransport",
     "OpenConnectionError",
     "PeerStore",

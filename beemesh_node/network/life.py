@@ -32,13 +32,11 @@ from beemesh_node.network.guards.steady_clock import steady
 from beemesh_node.network.library import (
     ID,
     NOISE,
-    YAMUX,
     ConnectionConfig,
     Multiaddr,
     NoiseTransport,
     PeerStore,
     RetryConfig,
-    TransportUpgrader,
     Yamux,
     background_trio_service,
     create_new_key_pair,
@@ -48,7 +46,7 @@ from beemesh_node.network.library import (
 )
 from beemesh_node.network.links import Links
 from beemesh_node.network.swarm import MeshSwarm
-from beemesh_node.network.transport import MeshTCP
+from beemesh_node.network.transport import MeshTCP, MeshUpgrader
 from beemesh_node.protocol.ids import PeerId
 
 
@@ -156,9 +154,9 @@ def _make_swarm(config: HostConfig, links: Links, counters: Counters, without: C
     swarm: MeshSwarm = guarded(MeshSwarm, SWARM_GUARDS, counters, without)(
         own_id,
         store,
-        TransportUpgrader(
+        MeshUpgrader(
             {NOISE: NoiseTransport(key_pair, noise_privkey=create_new_x25519_key_pair().private_key)},
-            {YAMUX: muxer},
+            muxer,
         ),
         transports=[MeshTCP()],
         retry_config=RetryConfig(max_retries=0),

@@ -1,4 +1,4 @@
-"""TCP as this node listens on it. Imports libp2p; see `library`."""
+"""TCP as this node listens on it, and the steps from it to a multiplexed connection. Imports libp2p; see `library`."""
 
 import errno
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,17 @@ from typing import Any
 import trio
 
 from beemesh_node.network.addresses import parse
-from beemesh_node.network.library import TCP, Multiaddr, OpenConnectionError, TrioTCPStream
+from beemesh_node.network.library import (
+    TCP,
+    YAMUX,
+    Multiaddr,
+    MultiselectClientError,
+    MultiselectError,
+    MuxerUpgradeFailure,
+    OpenConnectionError,
+    TransportUpgrader,
+    TrioTCPStream,
+)
 
 _BACKLOG = 128
 
@@ -63,3 +73,19 @@ class MeshTCP(TCP):  # type: ignore[misc]
     def create_listener(self, handler_function: Callable[[Any], Awaitable[None]]) -> MeshListener:
         """A listener that hands what it accepts to `handler_function`."""
         return MeshListener(handler_function)
+
+
+class MeshUpgrader(TransportUpgrader):  # type: ignore[misc]
+    """Upgrades to our guarded Yamux; libp2p's own, once that protocol is agreed on, takes the plain class regardless."""
+
+    def __init__(self, security: dict[str, Any], muxer: Any) -> None:
+        super().__init__(security, {YAMUX: muxer})
+        self._muxer = muxer
+
+    async def upgrade_connection(self, conn: Any, peer_id: Any) -> Any:
+        """Agree on Yamux; raises MuxerUpgradeFailure."""
+        try:
+            await self.muxer_multistream.select_transport(conn)
+        except (MultiselectError, MultiselectClientError) as error:
+            raise MuxerUpgradeFailure(f"{peer_id} does not speak Yamux") from error
+        return self._muxer(conn, peer_id, is_initiator=conn.is_initiator)

@@ -24,12 +24,12 @@ class ReapedConnections:
     async def notify_connected(self, conn: Any) -> None:
         await super().notify_connected(conn)  # type: ignore[misc]
         for older in self.get_connections(conn.muxed_conn.peer_id):  # type: ignore[attr-defined]
-            if older is not conn and not older.is_closed:
+            if older is not conn and not older.muxed_conn.event_shutting_down.is_set():
                 self.background_nursery.start_soon(self._reap, older)
 
     async def _reap(self, connection: Any) -> None:
         try:
-            if await connection.muxed_conn.answers(_SIGN_OF_LIFE):
+            if await connection.muxed_conn.answers(_SIGN_OF_LIFE) or connection.muxed_conn.event_shutting_down.is_set():
                 return
             self.contained("stale-connections", TimeoutError("an older connection is dead"))
             await connection.close()
