@@ -76,7 +76,7 @@ class BroadcastWindow:
     def advance(self, now: int) -> None:
         """Forget what is over. A `now` that goes back is not followed: what was stale stays stale."""
         self._now = max(self._now, now)
-        while self._received and self._received[0][0] <= self._now - BROADCAST_MEMORY_MS:
+        while self._received and self._received[0][0] < self._now - BROADCAST_MEMORY_MS:
             _, sender, message_id = self._received.popleft()
             self._seen.remove((sender, message_id))
             self._of_sender[sender] -= 1
