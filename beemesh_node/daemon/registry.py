@@ -90,28 +90,30 @@ class Registry:
             found.append(admitted.declaration)
         return tuple(found)
 
-    async def submit(self, commit: Commit, *, from_operator: bool) -> CommitReply:
+    async def submit(self, commit: Commit, *, from_operator: bool) -> tuple[CommitReply, Declaration | None]:
         """Keep what a member brings, if it is admitted and newer than what is held.
 
-        An operator's change has to name the record it changes; guardians bring what has won already. Raises `StoreError`
+        Returns the answer and, if it was accepted, what the record declares.
+        An operator has to name the record that is changed; guardians bring what has won already. Raises `StoreError`
         when it cannot be written, and then nothing has changed.
         """
         try:
             admitted = admit(commit.record, commit.blocks, self._trust)
         except AdmissionError as error:
-            return CommitReply(False, error.code, error.message)
+            return CommitReply(False, error.code, error.message), None
         async with self._changing:
             uid = Uid(admitted.attested.record.uid)
             known = self._held.get(uid)
             if (refusal := _refusal(admitted, known, from_operator=from_operator)) is not None:
-                return refusal
+                return refusal, None
             if known is None and len(self._held) >= MAX_RECORDS:
-                return CommitReply(False, "Unavailable", f"this machine holds {MAX_RECORDS} declarations already")
+                full = f"this machine holds {MAX_RECORDS} declarations already"
+                return CommitReply(False, "Unavailable", full), None
             if not commit.dry_run:
                 await self._keep(uid, admitted, known)
                 if known is None or known.attested.digest != admitted.attested.digest:
                     await self.announce(admitted.declaration, from_operator and known is None)
-        return CommitReply(True)
+        return CommitReply(True), admitted.declaration
 
     def specification(self, uid: Uid, revision: str) -> WorkloadSpec | None:
         """Return what the pods of a revision are made from: the present revision or an earlier one that is held."""

@@ -10,8 +10,8 @@ from typing import TypeVar, final
 
 import trio
 
-from beemesh_node.membership.closeness import guardians_of
 from beemesh_node.membership.clock import MeshClock
+from beemesh_node.membership.closeness import guardians_of
 from beemesh_node.membership.member import Member, member_of
 from beemesh_node.messaging.directory import Contact, ContactBook
 from beemesh_node.messaging.duplex import SealedDuplex
@@ -31,7 +31,6 @@ from beemesh_node.protocol.messages import (
     LogsRequest,
     MachineEntry,
     Resource,
-
 )
 from beemesh_node.protocol.session import LocalSession
 from beemesh_node.protocol.trust import TrustStore
@@ -98,9 +97,11 @@ class MeshSession:
         secret = secrets.token_bytes(32)
         question = replace(request, stream_secret=secret)
         contact, through = self._contact(machine), self._through(machine)
-        async with self._exchange.open(contact, question, Ack, through=through) as (_, stream, message_id):
-            async with SealedDuplex(stream, secret, message_id, asker=True) as duplex:
-                yield duplex
+        async with (
+            self._exchange.open(contact, question, Ack, through=through) as (_, stream, message_id),
+            SealedDuplex(stream, secret, message_id, asker=True) as duplex,
+        ):
+            yield duplex
 
     def guardians(self, uid: Uid) -> tuple[MachineId, ...]:
         """The machines responsible for a declaration, closest first."""
@@ -151,7 +152,7 @@ async def open_session(
         return clock.time_ms(trio.current_time())
 
     member = LocalMember(session, contacts, mesh_time)
-    gatekeeper = MemberGatekeeper(member, clock)
+    gatekeeper = MemberGatekeeper(member, clock, lambda: True)
     # Imported here: libp2p takes its time, and whoever only reads this module's types should not pay for it.
     from beemesh_node.network.host import open_host
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from beemesh_node.protocol.certificate import Certificate, Role, fingerprint_of
 from beemesh_node.protocol.ids import Fingerprint, MachineId, PeerId
 from beemesh_node.protocol.sealer import Recipient
-from beemesh_node.protocol.session import SessionStatement, verify_session
+from beemesh_node.protocol.session import SessionStatement, verify_statement
 from beemesh_node.protocol.trust import TrustStore
 
 MAX_CONTACTS = 100_000
@@ -60,7 +60,7 @@ class ContactBook:
             self._contacts.move_to_end(fingerprint)
             return known
         opened = self.trust.verify_certificate(certificate, now_ms, lower_bound=lower_bound)
-        stated = verify_session(statement, opened, fingerprint, now_ms, lower_bound=lower_bound)
+        stated = verify_statement(statement, opened, fingerprint, now_ms, lower_bound=lower_bound)
         return self.admit(Contact(opened, certificate, fingerprint, stated, statement))
 
     def admit(self, contact: Contact) -> Contact:

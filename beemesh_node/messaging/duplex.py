@@ -52,7 +52,7 @@ class SealedDuplex:
             return
 
     async def receive(self) -> tuple[FrameKind, bytes]:
-        """Wait for the next frame; `END` is the last. Raises `PeerRefused` when it is cut short or altered on the way."""
+        """Wait for the next frame; `END` is the last. Raises `PeerRefused` when it is cut short or altered."""
         try:
             frame = self._sealed.open(await self._stream.read_frame(MAX_STREAM_FRAME))
         except NetworkError as error:

@@ -181,7 +181,7 @@ class Exchange:
         return self._member.opener.open(data, self._member.mesh_time())
 
     async def fetch(self, deliverer: Contact, fingerprint: Fingerprint) -> bool:
-        """Ask who delivered a message for its sender's introduction. True if it is known now. Bounded in time and rate."""
+        """Ask who delivered a message for its sender's introduction, not too often. True if it is known now."""
         if not self._fetches.may_fetch(deliverer.peer, fingerprint, trio.current_time()):
             return False
         try:

@@ -7,7 +7,7 @@ from beemesh_node.protocol.header import AudienceKind
 from beemesh_node.protocol.policy import MAX_MESSAGE
 
 MESSAGE = "/beemesh/message/1"
-"""A stream of one question and its answer, each an envelope in a frame; after some answers, frames of a sealed stream."""
+"""A stream of one question and its answer, each an envelope in a frame; frames of a sealed stream may follow."""
 PRESENCE_TOPIC = "beemesh/presence/1"
 """Gossip of presence, one envelope a message."""
 

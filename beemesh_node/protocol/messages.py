@@ -272,15 +272,6 @@ class ExecRequest:
     stream_secret: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StreamReply:
-    """Whether the sealed stream follows."""
-
-    accepted: bool
-    reason: str = ""
-    message: str = ""
-
-
 # ---- scheduling, between machines -----------------------------------------------------------------------------------
 
 
@@ -437,6 +428,8 @@ class Release:
     claim: ClaimRef
     record: bytes
     better: ClaimRef | None = None
+    blocks: tuple[KeyedBlock, ...] = ()
+    """What the record names, for a runner that has not heard of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,31 +454,6 @@ class ClaimReply:
 
 
 # ---- keeping copies -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A record that somebody holds, by its hash."""
-
-    uid: str
-    sequence: int
-    deleted: bool
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Digest:
-    """What the sender holds of what both should hold. The reply names what it lacks and what it has newer."""
-
-    held: tuple[Held, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DigestReply:
-    """`wanted`: uids to send. `newer`: what the answering one holds that the asker lacks or has older."""
-
-    wanted: tuple[str, ...]
-    newer: tuple[Commit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -569,7 +537,6 @@ PAYLOADS: Mapping[int, tuple[type, Sender]] = {
     13: (ListReply, Sender.MACHINE),
     14: (LogsRequest, Sender.OPERATOR),
     15: (ExecRequest, Sender.OPERATOR),
-    16: (StreamReply, Sender.MACHINE),
     20: (Task, Sender.MACHINE),
     21: (Bid, Sender.MACHINE),
     22: (Assignment, Sender.MACHINE),
@@ -580,8 +547,6 @@ PAYLOADS: Mapping[int, tuple[type, Sender]] = {
     27: (ClaimReply, Sender.MACHINE),
     28: (EventReport, Sender.MACHINE),
     29: (ClaimsQuery, Sender.MACHINE),
-    30: (Digest, Sender.MACHINE),
-    31: (DigestReply, Sender.MACHINE),
     32: (RecordQuery, Sender.ANY),
     33: (RecordReply, Sender.MACHINE),
     34: (BlockRequest, Sender.ANY),

@@ -114,13 +114,6 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("last_reason", "string"),
         ("last_finished_at", "uint64"),
     ),
-    "Digest": (
-        ("held", "[Held]"),
-    ),
-    "DigestReply": (
-        ("wanted", "[string]"),
-        ("newer", "[Commit]"),
-    ),
     "EventReport": (
         ("uid", "string"),
         ("namespace", "string"),
@@ -156,6 +149,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("statement", "[uint8]"),
         ("challenge", "[uint8]"),
         ("trust_sequence", "uint64"),
+        ("trust", "[Bytes]"),
     ),
     "GreetingProof": (
         ("sealed", "[uint8]"),
@@ -164,12 +158,6 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "GreetingRefusal": (
         ("reason", "string"),
-    ),
-    "Held": (
-        ("uid", "string"),
-        ("sequence", "uint64"),
-        ("deleted", "bool"),
-        ("digest", "[uint8]"),
     ),
     "IntroductionReply": (
         ("certificate", "[uint8]"),
@@ -295,6 +283,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("claim", "ClaimRef"),
         ("record", "[uint8]"),
         ("better", "ClaimRef"),
+        ("blocks", "[KeyedBlock]"),
     ),
     "Requirements": (
         ("cpu_millis", "uint32"),
@@ -338,11 +327,6 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
     "SlotRefusal": (
         ("slot", "uint32"),
         ("refusals", "[Refusal]"),
-    ),
-    "StreamReply": (
-        ("accepted", "bool"),
-        ("reason", "string"),
-        ("message", "string"),
     ),
     "Taint": (
         ("key", "string"),

@@ -1,0 +1,172 @@
+"""Performs what the decision core wants done. What is to be persisted, is, before anything that follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import structlog
+import trio
+
+from beemesh_node.daemon.decisions import Decisions
+from beemesh_node.daemon.peers import Peers
+from beemesh_node.daemon.pods import Pods
+from beemesh_node.daemon.registry import Registry
+from beemesh_node.daemon.store import CLAIMS, Store, StoreError
+from beemesh_node.healing.effects import (
+    Ask,
+    Assign,
+    Effect,
+    ForgetClaim,
+    Note,
+    OfferRelease,
+    PersistClaim,
+    PushRecord,
+    Reply,
+    StartPod,
+    StopPod,
+    Tell,
+    Token,
+)
+from beemesh_node.healing.events import Answered, PodStartFailed, RecordHeld, Unanswered
+from beemesh_node.messaging.errors import MeshError
+from beemesh_node.protocol.codec import encode
+from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.protocol.messages import (
+    Ack,
+    Assignment,
+    AssignmentReply,
+    Bid,
+    ClaimReply,
+    CommitReply,
+    EventReport,
+    Release,
+    Task,
+)
+
+log = structlog.get_logger()
+
+_TELL_WITHIN = 5.0
+_PUSH_WITHIN = 10.0
+
+_Answer: TypeAlias = type[Bid] | type[AssignmentReply] | type[ClaimReply]
+
+
+class Performer:
+    """The hands of the decision core. A fault of one effect stays with it and becomes an event."""
+
+    def __init__(
+        self,
+        decisions: Decisions,
+        peers: Peers,
+        pods: Pods,
+        registry: Registry,
+        store: Store,
+        limiter: trio.CapacityLimiter,
+        nursery: trio.Nursery,
+    ) -> None:
+        """`nursery` owns what goes on after `perform` has returned."""
+        self._decisions = decisions
+        self._peers = peers
+        self._pods = pods
+        self._registry = registry
+        self._store = store
+        self._limiter = limiter
+        self._nursery = nursery
+
+    async def perform(self, effects: Sequence[Effect]) -> None:
+        """Write what is to be written in one step, then begin everything else in its order."""
+        unwritten = await self._persist(effects)
+        for effect in effects:
+            match effect:
+                case StartPod(identity) if identity.pod_uid in unwritten:
+                    failed = PodStartFailed(identity.pod_uid, "StateNotWritten", unwritten[identity.pod_uid])
+                    self._nursery.start_soon(self._decisions.put, failed)
+                case Reply():
+                    self._decisions.reply(effect)
+                case StartPod(identity):
+                    self._nursery.start_soon(self._pods.start, identity)
+                case StopPod(identity):
+                    self._nursery.start_soon(self._pods.stop, identity)
+                case Ask():
+                    self._nursery.start_soon(self._ask, effect)
+                case Assign():
+                    self._nursery.start_soon(self._assign, effect)
+                case Tell(machine, payload):
+                    self._nursery.start_soon(self._tell, machine, payload)
+                case OfferRelease():
+                    self._nursery.start_soon(self._release, effect)
+                case PushRecord(uid, machine):
+                    self._nursery.start_soon(self._push, uid, machine)
+                case Note(event):
+                    self._note(event)
+                case PersistClaim() | ForgetClaim():
+                    pass  # written above
+
+    async def _persist(self, effects: Sequence[Effect]) -> dict[str, str]:
+        """Write and remove claims. Returns the pods whose claim could not be written, and why: these must not start."""
+        puts = {(CLAIMS, e.claim.identity.pod_uid): encode(e.claim) for e in effects if isinstance(e, PersistClaim)}
+        gone = tuple((CLAIMS, e.pod_uid) for e in effects if isinstance(e, ForgetClaim))
+        if not puts and not gone:
+            return {}
+        try:
+            await trio.to_thread.run_sync(self._store.write, puts, gone, limiter=self._limiter)
+        except StoreError as error:
+            log.warning("claims cannot be written", error=str(error))
+            return {pod_uid: str(error) for _, pod_uid in puts}
+        return {}
+
+    async def _ask(self, effect: Ask) -> None:
+        reply: _Answer = Bid if isinstance(effect.payload, Task) else ClaimReply
+        await self._answered(effect.token, effect.machine, effect.payload, reply, effect.timeout)
+
+    async def _assign(self, effect: Assign) -> None:
+        holding = self._registry.get(effect.uid)
+        if holding is None or holding.attested.record.sequence != effect.sequence or holding.spec is None:
+            await self._decisions.put(Unanswered(effect.token, "a newer record is in force"))
+            return
+        record = holding.attested.record
+        assignment = Assignment(effect.task_id, holding.attested.raw, holding.blocks[record.cid], effect.slots)
+        await self._answered(effect.token, effect.machine, assignment, AssignmentReply, effect.timeout)
+
+    async def _answered(
+        self, token: Token, machine: MachineId, payload: object, reply: _Answer, timeout: float
+    ) -> None:
+        try:
+            answer = await self._peers.ask(machine, payload, reply, timeout=timeout)
+        except MeshError as error:
+            log.info("no answer", machine=machine, question=type(payload).__name__, error=str(error))
+            await self._decisions.put(Unanswered(token, str(error)))
+        else:
+            await self._decisions.put(Answered(token, answer))
+
+    async def _tell(self, machine: MachineId, payload: object) -> None:
+        try:
+            await self._peers.ask(machine, payload, Ack, timeout=_TELL_WITHIN)
+        except MeshError as error:
+            log.info("not told", machine=machine, what=type(payload).__name__, error=str(error))
+
+    async def _release(self, effect: OfferRelease) -> None:
+        holding = self._registry.get(Uid(effect.claim.uid))
+        if holding is not None:
+            cid = holding.attested.record.cid
+            blocks = (holding.blocks[cid],) if cid in holding.blocks else ()
+            await self._tell(effect.machine, Release(effect.claim, holding.attested.raw, effect.better, blocks))
+
+    async def _push(self, uid: Uid, machine: MachineId) -> None:
+        holding = self._registry.get(uid)
+        if holding is None:
+            return
+        try:
+            reply = await self._peers.ask(machine, holding.commit, CommitReply, timeout=_PUSH_WITHIN)
+        except MeshError as error:
+            log.info("record not brought", machine=machine, uid=uid, error=str(error))
+            return
+        record = holding.attested.record
+        if reply.accepted:
+            await self._decisions.put(RecordHeld(uid, machine, record.sequence, record.deleted))
+        else:
+            log.info("record not accepted", machine=machine, uid=uid, code=reply.reason, why=reply.message)
+
+    def _note(self, event: EventReport) -> None:
+        log.info("event", uid=event.uid, reason=event.reason, kind=event.type, count=event.count)

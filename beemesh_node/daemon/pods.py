@@ -1,0 +1,128 @@
+"""The pods of this machine between the decision core, which wants them, and the runtime, which has them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import structlog
+import trio
+
+from beemesh_node.daemon.registry import Registry
+from beemesh_node.healing.events import Event, PodChanged, PodEnded, PodStartFailed
+from beemesh_node.protocol.ids import Uid
+from beemesh_node.runtime.config import RuntimeConfig
+from beemesh_node.runtime.errors import NoSuchPodError, RuntimeUnavailableError, StartError
+from beemesh_node.runtime.runtime import Runtime, open_runtime
+from beemesh_node.workloads.pod import PodIdentity, PodPhase, PodSpec, PodStatus
+
+log = structlog.get_logger()
+
+_REOPEN_FIRST, _REOPEN_MOST = 0.5, 15.0
+"""Seconds between attempts to reach a Podman that is not there yet."""
+_REMOVE_AGAIN = 5.0
+
+Put: TypeAlias = Callable[[Event], Awaitable[None]]
+
+
+class Pods:
+    """Starts and ends pods as they are asked for, and tells what becomes of them."""
+
+    def __init__(self, config: RuntimeConfig, registry: Registry, put: Put) -> None:
+        """`put` tells the decision core."""
+        self._config = config
+        self._registry = registry
+        self._put = put
+        self._runtime: Runtime | None = None
+        self._starting: set[str] = set()
+        self.fault = "Podman has not answered yet"
+        """Why no pod can be started here at all; empty when they can."""
+
+    @property
+    def runtime(self) -> Runtime | None:
+        """The runtime, once Podman has been reached."""
+        return self._runtime
+
+    @property
+    def ready(self) -> bool:
+        """Whether pods can be started now."""
+        return self._runtime is not None and self._runtime.available
+
+    @property
+    def reason(self) -> str:
+        """Why not, in a sentence."""
+        if self._runtime is None:
+            return self.fault
+        return "" if self._runtime.available else f"Podman at {self._config.socket} stopped answering"
+
+    async def run(self, opened: Callable[[Runtime, tuple[PodStatus, ...]], Awaitable[None]]) -> None:
+        """Reach Podman, trying for ever; call `opened` with the pods found there, then tell of every change."""
+        delay = _REOPEN_FIRST
+        while True:
+            try:
+                async with open_runtime(self._config) as runtime:
+                    await self._serve(runtime, opened)
+            except* RuntimeUnavailableError as group:
+                self.fault = str(group.exceptions[0])
+                log.warning("runtime not available", error=self.fault, retry_in=delay)
+            self._runtime = None
+            await trio.sleep(delay)
+            delay = min(delay * 2, _REOPEN_MOST)
+
+    async def _serve(
+        self, runtime: Runtime, opened: Callable[[Runtime, tuple[PodStatus, ...]], Awaitable[None]]
+    ) -> None:
+        found = await runtime.list()
+        for status in found:
+            if status.phase is PodPhase.UNKNOWN:
+                # Half made, ended, or from before a reboot: the core decides anew from its claims.
+                await runtime.remove(status.identity)
+        self._runtime, self.fault = runtime, ""
+        await opened(runtime, tuple(status for status in found if status.phase is not PodPhase.UNKNOWN))
+        async for status in runtime.changes:
+            await self._put(PodChanged(status))
+
+    async def start(self, identity: PodIdentity) -> None:
+        """Start a pod from the template of its record; what went wrong becomes an event."""
+        runtime = self._runtime
+        spec = self._registry.specification(Uid(identity.uid), identity.revision)
+        if runtime is None:
+            await self._put(PodStartFailed(identity.pod_uid, "NodeNotReady", self.fault, retryable=True))
+            return
+        if spec is None:
+            reason = f"revision {identity.revision} is not held here any more"
+            await self._put(PodStartFailed(identity.pod_uid, "RevisionUnknown", reason))
+            return
+        if identity.pod_uid in self._starting or any(p.identity.pod_uid == identity.pod_uid for p in runtime.pods()):
+            return
+        self._starting.add(identity.pod_uid)
+        try:
+            await runtime.start(PodSpec(identity, spec.template))
+        except StartError as error:
+            await self._put(PodStartFailed(identity.pod_uid, error.reason, error.message))
+        except NoSuchPodError:
+            pass  # it was asked to end while it started; its end is told by `stop`
+        except RuntimeUnavailableError as error:
+            await self._put(PodStartFailed(identity.pod_uid, "NodeNotReady", str(error), retryable=True))
+        finally:
+            self._starting.discard(identity.pod_uid)
+
+    async def stop(self, identity: PodIdentity) -> None:
+        """End a pod within its own grace period and remove it, trying until Podman lets it go."""
+        while True:
+            runtime = self._runtime
+            if runtime is not None:
+                try:
+                    await runtime.stop(identity)
+                except NoSuchPodError:
+                    pass  # nothing to end; what may be left of it is removed all the same
+                except RuntimeUnavailableError as error:
+                    log.warning("pod not ended yet", pod=identity.pod_uid, error=str(error))
+                try:
+                    await runtime.remove(identity)
+                except RuntimeUnavailableError as error:
+                    log.warning("pod not removed yet", pod=identity.pod_uid, error=str(error))
+                else:
+                    break
+            await trio.sleep(_REMOVE_AGAIN)
+        await self._put(PodEnded(identity.pod_uid))

@@ -1,0 +1,158 @@
+"""Being there, and knowing who else is: presence by gossip under the epoch, and the connections that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import structlog
+import trio
+
+from beemesh_node.healing.events import Event, MemberGone, MemberSeen
+from beemesh_node.membership.cadence import presence_period
+from beemesh_node.membership.member import Member, member_of
+from beemesh_node.messaging.directory import Contact
+from beemesh_node.messaging.exchange import Exchange
+from beemesh_node.messaging.local import LocalMember
+from beemesh_node.messaging.wire import PRESENCE_TOPIC
+from beemesh_node.network.api import Gone, Host, NetworkError, Verdict
+from beemesh_node.protocol.counters import Refusal, Refused, UnknownSender
+from beemesh_node.protocol.errors import ProtocolError
+from beemesh_node.protocol.ids import MachineId, PeerId
+from beemesh_node.protocol.messages import Leaving, Presence
+from beemesh_node.protocol.opener import Opened
+
+log = structlog.get_logger()
+
+MAX_WANTED = 64
+"""Machines to which connections are kept; beyond, one is made when it is needed."""
+SHORTEST_GAP = 0.3
+"""Seconds between two presences, however often something changes."""
+
+Describe: TypeAlias = Callable[[int, int], Presence]
+"""Gives this machine's presence, of a sequence and with a period in ms."""
+Put: TypeAlias = Callable[[Event], Awaitable[None]]
+
+
+class PresenceService:
+    """Tells of this machine, and takes in what others tell of themselves."""
+
+    def __init__(self, host: Host, member: LocalMember, exchange: Exchange, describe: Describe, put: Put) -> None:
+        """`put` tells the decision core."""
+        self._host = host
+        self._member = member
+        self._exchange = exchange
+        self._describe = describe
+        self._put = put
+        self._sequence = 0
+        self._changed = trio.Event()
+        self._newest: dict[MachineId, tuple[Presence, float]] = {}
+
+    @property
+    def newest(self) -> dict[MachineId, tuple[Presence, float]]:
+        """The last presence of every other machine, and when it was heard (monotonic seconds)."""
+        return self._newest
+
+    def changed(self) -> None:
+        """Tell of this machine soon: something about it is different."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Speak and listen, for ever."""
+        heard = self._host.subscribe(PRESENCE_TOPIC, self._judge)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._speak)
+            nursery.start_soon(self._watch_connections)
+            async for _ in heard:
+                pass  # `_judge` has taken it in already: a message can be opened only once
+
+    async def leave(self, *, restarting: bool) -> None:
+        """Say that this machine stops, so that nobody suspects it."""
+        await self._publish(Leaving(restarting))
+
+    async def _speak(self) -> None:
+        while True:
+            self._changed = trio.Event()
+            period = presence_period(len(self._newest) + 1)
+            self._sequence += 1
+            await self._publish(self._describe(self._sequence, round(period * 1000)))
+            began = trio.current_time()
+            with trio.move_on_after(period):
+                await self._changed.wait()
+            await trio.sleep_until(began + SHORTEST_GAP)
+
+    async def _publish(self, payload: Presence | Leaving) -> None:
+        secret = self._member.present_epoch
+        if secret is None:
+            return
+        sealer = self._member.sealer
+        message = sealer.sign(sealer.broadcast(payload, secret, self._member.mesh_time()))
+        try:
+            await self._host.publish(PRESENCE_TOPIC, message)
+        except NetworkError as error:
+            log.warning("presence not published", error=str(error))
+
+    async def _judge(self, data: bytes, forwarder: PeerId) -> Verdict:
+        try:
+            opened = await self._opened(data, forwarder)
+        except Refused as refused:
+            return Verdict.REJECT if refused.reason is Refusal.BAD_SIGNATURE else Verdict.IGNORE
+        contact = self._member.contacts.by_fingerprint(opened.header.sender)
+        if contact is None:
+            return Verdict.IGNORE
+        if isinstance(opened.payload, Leaving):
+            await self._left(contact, opened.payload)
+        elif isinstance(opened.payload, Presence):
+            try:
+                await self._seen(contact, opened.payload)
+            except ProtocolError as error:
+                log.info("presence refused", machine=contact.machine, error=str(error))
+                return Verdict.REJECT
+        return Verdict.ACCEPT
+
+    async def _opened(self, data: bytes, forwarder: PeerId) -> Opened:
+        member = self._member
+        try:
+            return member.opener.open(data, member.mesh_time())
+        except UnknownSender as unknown:
+            deliverer = self._host.peers().get(forwarder)
+            if not isinstance(deliverer, Contact) or not await self._exchange.fetch(deliverer, unknown.fingerprint):
+                raise
+        return member.opener.open(data, member.mesh_time())
+
+    async def _seen(self, contact: Contact, presence: Presence) -> None:
+        """Take in a presence. Raises `ProtocolError` when the statement in it is not the sender's own."""
+        known = self._newest.get(contact.machine)
+        if known is not None and (presence.started_at, presence.sequence) <= (known[0].started_at, known[0].sequence):
+            return
+        self._member.contacts.learn(contact.certificate_bytes, presence.statement, self._member.mesh_time())
+        self._newest[contact.machine] = (presence, trio.current_time())
+        if known is None or known[0].addresses != presence.addresses:
+            self._want()
+        await self._put(MemberSeen(_member(contact, presence)))
+
+    async def _left(self, contact: Contact, leaving: Leaving) -> None:
+        self._newest.pop(contact.machine, None)
+        await self._put(MemberGone(contact.machine, "it said that it leaves", leaving.restarting))
+
+    def _want(self) -> None:
+        """Keep connections to the machines with the lowest ids: the same for everybody, so that most are shared."""
+        wanted: dict[PeerId, tuple[str, ...]] = {}
+        for machine in sorted(self._newest)[:MAX_WANTED]:
+            contact = self._member.contacts.by_machine(machine)
+            if contact is not None:
+                wanted[contact.peer] = self._newest[machine][0].addresses
+        self._host.want(wanted)
+
+    async def _watch_connections(self) -> None:
+        """Speak at once to who has just come, so that it need not wait for the next period."""
+        with self._host.peer_events() as events:
+            async for event in events:
+                log.info("peer", peer=event.peer, event=type(event).__name__.lower())
+                if not isinstance(event, Gone):
+                    self._changed.set()
+
+
+def _member(contact: Contact, presence: Presence) -> Member:
+    certificate = contact.certificate
+    return member_of(contact.machine, certificate.name, certificate.guardian, certificate.labels, presence)
