@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import yaml
 
-from beemesh_node.workloads.scalars import key_text, plain, tagged
+from beemesh_node.workloads.scalars import check_collection_tag, key_text, plain, tagged
 from beemesh_node.workloads.values import MAX_DEPTH, MAX_VALUES, TOO_DEEP, TOO_MANY, Json, RefusedError
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -81,6 +81,7 @@ class Composer:
         elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             self._count(1)
             empty: Json = {} if isinstance(event, yaml.MappingStartEvent) else []
+            check_collection_tag(event.tag, "map" if isinstance(empty, dict) else "seq")
             self._stack.append(_Open(event.anchor, self._spent, empty))
             if len(self._stack) > MAX_DEPTH:
                 raise RefusedError(TOO_DEEP)

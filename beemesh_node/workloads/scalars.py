@@ -68,6 +68,12 @@ def tagged(text: str, tag: str) -> Json:
     return value
 
 
+def check_collection_tag(tag: str | None, kind: str) -> None:
+    """Refuse a tag that would make something else than a mapping (`map`) or a list (`seq`) of a collection."""
+    if tag not in (None, "!", f"{_CORE}{kind}"):
+        raise RefusedError(f'the tag "{tag[:80]}" is not supported: write the value plainly')
+
+
 def key_text(value: Json) -> str:
     """A scalar as the key of a mapping: a number or boolean becomes text. Raises `RefusedError` for others."""
     if isinstance(value, str):

@@ -17,7 +17,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from beemesh_node.workloads.errors import Problems, child
+from beemesh_node.workloads.errors import MAX_ISSUES, Problems, child
 from beemesh_node.workloads.support import HINTS, ONLY, SERVER_SIDE, SUPPORTED, VALUES
 from beemesh_node.workloads.values import Json, describe
 
@@ -96,7 +96,9 @@ class _Walk:
         for key, item in value.items():
             at, field = child(path, key), f"{definition}.{key}"
             if key not in fields:
-                self.problems.add(at, f"unknown field{_suggest(key, fields)}")
+                # A suggestion is dear, and nobody reads it after the first problems.
+                hint = _suggest(key, fields) if len(self.problems) < MAX_ISSUES else ""
+                self.problems.add(at, f"unknown field{hint}")
             elif item is None or key in SERVER_SIDE.get(rules, ()):
                 continue
             elif key not in supported:
