@@ -8,6 +8,7 @@ store keeps the bundles it went through, so that a member that slept through sev
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ MAX_CHAIN: Final = 32
 """Bundles that a store keeps at most: sixteen rotations of a root."""
 MAX_CHAIN_SIZE: Final = MAX_CHAIN * MAX_BUNDLE + 4096
 """Bytes of a stored chain at most."""
+MAX_RECENT: Final = 4
+"""Bundles that members show each other in hello at most: two rotations of a root."""
 
 _CACHED: Final = 512
 
@@ -194,6 +197,26 @@ class TrustStore:
         self._current, self._roots = opened, _by_id(opened)
         self._believed.clear()
         return True
+
+    @property
+    def recent(self) -> tuple[bytes, ...]:
+        """The last `MAX_RECENT` bundles after the first, which everybody has: empty until a root is replaced."""
+        return tuple(self._chain[1:][-MAX_RECENT:])
+
+    def catch_up(self, bundles: Iterable[bytes]) -> None:
+        """Adopt what is newer of the bundles that another member shows, in their order.
+
+        Those that no root trusted now has signed are passed over: they may be of a way that others went.
+
+        Raises:
+            ProtocolError: a bundle is malformed, altered or of another mesh; what was adopted before it stays.
+        """
+        for bundle in bundles:
+            # Cheaper than its signature, and decides no more than whether to look at that.
+            claimed = decode(TrustBundle, peek_unverified(BUNDLE_KIND, bundle, MAX_BUNDLE))
+            if claimed.sequence >= self.sequence:
+                with contextlib.suppress(UnknownRootError):
+                    self.adopt(bundle)
 
     def open_signed(self, kind: str, cls: type[Signed], data: bytes, max_size: int) -> Signed:
         """Return what an object of `kind` says, if a trusted root of this mesh signed it.
