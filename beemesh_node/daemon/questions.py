@@ -63,7 +63,7 @@ class Questions:
         commit: Commit = question.payload
         from_operator = question.sender.certificate.role is Role.OPERATOR
         try:
-            reply = await self._registry.submit(commit, from_operator=from_operator)
+            reply, _ = await self._registry.submit(commit, from_operator=from_operator)
         except StoreError as error:
             log.warning("record cannot be written", error=str(error))
             return CommitReply(False, "Unavailable", str(error))
@@ -75,13 +75,13 @@ class Questions:
 
     async def _assignment(self, question: Question) -> object:
         assignment: Assignment = question.payload
+        commit = Commit(assignment.record, (assignment.block,))
         try:
-            reply = await self._registry.submit(Commit(assignment.record, (assignment.block,)), from_operator=False)
+            reply, declaration = await self._registry.submit(commit, from_operator=False)
         except StoreError as error:
-            reply = CommitReply(False, "Unavailable", str(error))
-        declaration = await self._declaration(assignment) if reply.accepted else None
+            raise RemoteFailure("Unavailable", str(error)) from error
         if declaration is None:
-            refusal = Refusal(NoReason.OUTDATED, reply.message or "a newer record is known")
+            refusal = Refusal(NoReason.OUTDATED, reply.message)
             return AssignmentReply((), tuple(SlotRefusal(slot.slot, (refusal,)) for slot in assignment.slots))
         log.info("assignment", task=assignment.task_id.hex(), uid=declaration.uid, slots=len(assignment.slots))
         return await self._decisions.assigned(

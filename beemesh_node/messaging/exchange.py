@@ -20,6 +20,7 @@ from beemesh_node.messaging.errors import (
     RequestTimeout,
 )
 from beemesh_node.messaging.local import LocalMember
+from beemesh_node.messaging.relay import pipe
 from beemesh_node.messaging.wire import MAX_DIRECT, MESSAGE
 from beemesh_node.network.api import FrameStream, Host, NetworkError, Refused, Unreachable
 from beemesh_node.protocol.certificate import Role

@@ -1,4 +1,4 @@
-"""The process itself as a member: its keys, its session, its epochs, its clock, and the door in and out built on them."""
+"""The process itself as a member: keys, session, epochs, clock, and the door in and out that is built on them."""
 
 from __future__ import annotations
 
