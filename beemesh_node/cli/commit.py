@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from beemesh_node.cli.errors import CliError, InvalidInputError, NotAllowedError
 from beemesh_node.cli.gather import gather
 from beemesh_node.cli.session import Session
+from beemesh_node.cli.survey import reachable
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import Commit, CommitReply
@@ -42,8 +43,11 @@ async def commit(
         raise CliError(f"{subject}: no machine of the mesh can be reached to store it; see `beectl get machines`")
     majority = len(guardians) // 2 + 1
 
+    in_reach = set(reachable(session)).intersection(guardians)
+
     def enough(replies: Mapping[MachineId, CommitReply]) -> bool:
-        return sum(reply.accepted for reply in replies.values()) >= majority
+        accepted = sum(reply.accepted for reply in replies.values())
+        return accepted >= majority or (accepted > 0 and in_reach <= replies.keys())
 
     answers = await gather(session, guardians, message, CommitReply, enough=enough)
     holders = tuple(machine for machine, reply in answers.replies.items() if reply.accepted)

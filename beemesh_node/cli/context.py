@@ -108,7 +108,7 @@ class ContextSettings:
         write_json(context.settings, asdict(self))
 
     def with_bootstrap(self, addresses: tuple[str, ...]) -> ContextSettings:
-        """The same with these addresses added, newest first."""
+        """The same with these addresses added, in front."""
         merged = tuple(dict.fromkeys((*addresses, *self.bootstrap)))[:_BOOTSTRAP_AT_MOST]
         return replace(self, bootstrap=merged)
 

@@ -40,10 +40,14 @@ async def typed() -> AsyncIterator[bytes]:
     """What comes in on standard input, until its end. Iterate in one task and nowhere else."""
     while True:
         # A read that nobody waits for any more dies with the process.
-        data = await trio.to_thread.run_sync(os.read, STDIN, CHUNK, abandon_on_cancel=True)
+        data = await trio.to_thread.run_sync(_read, abandon_on_cancel=True)
         if not data:
             return
         yield data
+
+
+def _read() -> bytes:
+    return os.read(STDIN, CHUNK)
 
 
 async def write(descriptor: int, data: bytes) -> None:

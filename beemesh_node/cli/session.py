@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -44,7 +44,11 @@ class Session(Protocol):
         """Mesh time now."""
         ...
 
-    async def ask(self, machine: MachineId, payload: object, reply: type[T], *, timeout: float) -> T:  # noqa: ASYNC109
+    async def refresh(self) -> None:
+        """Ask the entry again who is there."""
+        ...
+
+    async def ask(self, machine: MachineId, payload: object, reply: type[T], *, timeout: float) -> T:
         """Ask one machine, sealed to it, through the entry if need be. `timeout` in seconds."""
         ...
 
@@ -55,6 +59,3 @@ class Session(Protocol):
     def guardians(self, uid: Uid) -> tuple[MachineId, ...]:
         """The machines responsible for a declaration, closest first."""
         ...
-
-
-Work = Callable[[Session], Awaitable[T]]

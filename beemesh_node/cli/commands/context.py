@@ -76,3 +76,22 @@ def show(form: Format) -> None:
         f"Root key:    {'here' if chosen.root_key.is_file() else 'elsewhere'}",
     ]
     echo_facts(facts, form, "\n".join(lines))
+
+
+@context.command(name="add-address", epilog=examples("beectl context add-address /ip4/192.0.2.7/tcp/7400/p2p/PEER"))
+@context_options
+@click.argument("addresses", nargs=-1, required=True, metavar="MULTIADDR...")
+@output_option(Format.TABLE, Format.JSON, Format.YAML)
+def add_address(addresses: tuple[str, ...], form: Format) -> None:
+    """Note addresses through which the mesh can be entered."""
+    from beemesh_node.network.addresses import parse_with_peer
+
+    chosen = contexts.resolve(settings())
+    loaded = contexts.ContextSettings.load(chosen)
+    for address in addresses:
+        parse_with_peer(address)
+    extended = loaded.with_bootstrap(addresses)
+    changed = set(extended.bootstrap) != set(loaded.bootstrap)
+    extended.save(chosen)
+    done = f"{chosen.path} knows {len(extended.bootstrap)} addresses"
+    echo_facts({"changed": changed, "bootstrap": list(extended.bootstrap)}, form, done)

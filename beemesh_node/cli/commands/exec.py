@@ -49,7 +49,6 @@ def exec_(target: str, command: tuple[str, ...], container: str | None, stdin: b
 async def _exec(
     mesh: Mesh, *, target: Target, command: tuple[str, ...], container: str | None, stdin: bool, tty: bool
 ) -> int:
-    import secrets
     from contextlib import nullcontext
 
     from beemesh_node.cli.attach import attach
@@ -57,7 +56,6 @@ async def _exec(
     from beemesh_node.cli.pods import find_container, find_pod
     from beemesh_node.protocol.ids import MachineId
     from beemesh_node.protocol.messages import ExecRequest
-    from beemesh_node.protocol.sealed_stream import STREAM_SECRET_SIZE
 
     pod = await find_pod(mesh, target)
     request = ExecRequest(
@@ -66,7 +64,7 @@ async def _exec(
         command=command,
         stdin=stdin,
         tty=tty,
-        stream_secret=secrets.token_bytes(STREAM_SECRET_SIZE),
+        stream_secret=b"",
     )
     async with mesh.session.stream(MachineId(pod.claim.machine), request) as stream:
         with raw_mode() if tty else nullcontext():

@@ -71,13 +71,11 @@ async def _logs(
     previous: bool,
     timestamps: bool,
 ) -> None:
-    import secrets
 
     from beemesh_node.cli.attach import attach
     from beemesh_node.cli.pods import find_container, find_pod
     from beemesh_node.protocol.ids import MachineId
     from beemesh_node.protocol.messages import LogsRequest
-    from beemesh_node.protocol.sealed_stream import STREAM_SECRET_SIZE
 
     pod = await find_pod(mesh, target)
     request = LogsRequest(
@@ -88,7 +86,7 @@ async def _logs(
         timestamps=timestamps,
         tail=tail,
         since=0 if since is None else max(1, mesh.session.mesh_time_ms - int(since * 1000)),
-        stream_secret=secrets.token_bytes(STREAM_SECRET_SIZE),
+        stream_secret=b"",
     )
     async with mesh.session.stream(MachineId(pod.claim.machine), request) as stream:
         await attach(stream, f"logs of pod/{pod.pod_name}")

@@ -1,0 +1,127 @@
+"""The mesh as a command has it while it runs: a session, who is asking, and which namespace is meant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+from beemesh_node.cli.context import Context, ContextSettings, resolve
+from beemesh_node.cli.errors import InvalidInputError
+from beemesh_node.cli.operator import Operator, load_operator
+from beemesh_node.cli.options import settings
+from beemesh_node.cli.progress import progress
+from beemesh_node.cli.session import Session
+from beemesh_node.cli.terminal import note
+from beemesh_node.cli.times import now_ms
+from beemesh_node.crypto.errors import KeyStoreError
+from beemesh_node.protocol.certificate import Certificate
+from beemesh_node.protocol.errors import ProtocolError
+from beemesh_node.protocol.ids import MachineId
+
+T = TypeVar("T")
+
+_ADDRESSES_ENOUGH = 16
+"""Addresses in a context beyond which no more are noted."""
+_ADDRESSES_OF_ONE = 2
+_CONNECT_WITHIN = 15.0
+"""Seconds for one of the first addresses to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """What a command works with."""
+
+    session: Session
+    operator: Operator
+    namespace: str
+
+    def chain(self, certificate: bytes) -> Certificate:
+        """Verify a certificate against the roots, without its dates. Raises `ProtocolError`."""
+        return self.operator.trust.verify_chain(certificate)
+
+    def machine_name(self, machine: str) -> str:
+        """What people call a machine; its id when its certificate is not known."""
+        entry = self.session.machines.get(MachineId(machine))
+        if entry is None:
+            return machine
+        try:
+            return self.chain(entry.certificate).name
+        except ProtocolError:
+            return machine
+
+
+Work = Callable[[Mesh], Awaitable[T]]
+
+
+def in_mesh(work: Work[T]) -> T:
+    """Connect as the options of the running command say, do `work`, and return what it returns."""
+    chosen = settings()
+    context = resolve(chosen)
+    loaded = ContextSettings.load(context)
+    if not loaded.bootstrap:
+        raise InvalidInputError(
+            f"{context.path}: no machine of the mesh is known: let one join, or add its address with "
+            "`beectl context add-address /ip4/ADDRESS/tcp/7400/p2p/PEER`"
+        )
+    operator = load_operator(context, loaded)
+    if warning := operator.expires_soon:
+        note(warning)
+    namespace = chosen.namespace or os.environ.get("BEEMESH_NAMESPACE") or loaded.namespace
+
+    async def run() -> T:
+        async with connect(operator) as session:
+            _remember_addresses(context, loaded, session)
+            return await work(Mesh(session, operator, namespace))
+
+    return trio.run(run)
+
+
+@asynccontextmanager
+async def connect(operator: Operator) -> AsyncIterator[Session]:
+    """Open a session with whichever known machine answers first. Raises `MeshError`."""
+    from beemesh_node.crypto import generate_kem_key
+    from beemesh_node.messaging.client import open_session
+    from beemesh_node.network.api import HostConfig
+    from beemesh_node.protocol.session import new_session_id, start_session
+
+    local = start_session(
+        operator.identity.signing,
+        generate_kem_key(),
+        operator.certificate,
+        operator.certificate_bytes,
+        new_session_id(),
+        now_ms(),
+    )
+    network = HostConfig(
+        identity_seed=operator.identity.peer.export_seed(),
+        private_network_key=operator.network_key,
+        bootstrap=operator.bootstrap,
+        light=True,
+    )
+    with progress("Connecting to the mesh") as line:
+        async with open_session(local, operator.trust, network, now_ms, timeout=_CONNECT_WITHIN) as session:
+            line.end()
+            yield session
+
+
+def _remember_addresses(context: Context, loaded: ContextSettings, session: Session) -> None:
+    """Note where machines are that no known address leads to: the first ones may be gone one day."""
+    known = {address.rpartition("/p2p/")[2] for address in loaded.bootstrap}
+    found = [
+        address
+        for entry in session.machines.values()
+        if entry.presence is not None
+        for address in entry.presence.addresses[:_ADDRESSES_OF_ONE]
+        if "/p2p/" in address and address.rpartition("/p2p/")[2] not in known
+    ]
+    if not found or len(loaded.bootstrap) >= _ADDRESSES_ENOUGH:
+        return
+    try:
+        loaded.with_bootstrap(tuple(found[: _ADDRESSES_ENOUGH - len(loaded.bootstrap)])).save(context)
+    except KeyStoreError as error:
+        note(f"addresses of {len(found)} machines could not be noted: {error}")

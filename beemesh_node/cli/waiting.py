@@ -1,0 +1,166 @@
+"""Waiting until the mesh is as declared: asking those responsible, more and more rarely, and saying what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from beemesh_node.cli.errors import CliError, TimedOutError
+from beemesh_node.cli.gather import gather
+from beemesh_node.cli.mesh import Mesh
+from beemesh_node.cli.survey import Declaration, merge_declarations, merge_pods, reachable
+from beemesh_node.cli.terminal import printable
+from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.protocol.messages import ClaimReport, ListReply, ListRequest, Resource
+from beemesh_node.protocol.record import AttestedRecord
+from beemesh_node.workloads.kubernetes import Progress, progress
+from beemesh_node.workloads.spec import WorkloadSpec
+
+_FIRST, _LONGEST, _GROWTH = 0.1, 0.5, 1.3
+"""Seconds between two questions: at first, at last, and how they grow."""
+_REFRESH = 5.0
+"""Seconds after which the entry is asked again which machines there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A declaration at one moment. `declaration` is None when nobody responsible knows it."""
+
+    declaration: Declaration | None
+    pods: tuple[ClaimReport, ...]
+
+
+async def look(mesh: Mesh, uid: str) -> View:
+    """Ask the guardians of a declaration how it is, or all machines where none is a guardian."""
+    session = mesh.session
+    machines = [machine for machine in session.guardians(Uid(uid)) if machine in set(reachable(session))]
+    asked: Sequence[MachineId] = machines or reachable(session)
+    found: dict[Resource, tuple[Declaration | None, tuple[ClaimReport, ...]]] = {}
+
+    async def ask(resource: Resource) -> None:
+        answers = await gather(session, asked, ListRequest(resource, uid=uid), ListReply)
+        declarations = merge_declarations(answers, mesh.chain).declarations
+        pods = merge_pods(report for reply in answers.replies.values() for report in reply.pods)
+        found[resource] = (next((each for each in declarations if each.attested.record.uid == uid), None), pods)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, Resource.WORKLOADS)
+        nursery.start_soon(ask, Resource.PODS)
+    return View(found[Resource.WORKLOADS][0], found[Resource.PODS][1])
+
+
+async def wait_for_rollout(
+    mesh: Mesh, attested: AttestedRecord, spec: WorkloadSpec, seconds: float, say: Callable[[str], None]
+) -> None:
+    """Wait until every replica runs as `spec` says, telling `say` of each step.
+
+    Raises `CliError` when the rollout failed, was replaced by another change, or is not over in time (`TimedOutError`).
+    """
+    name = f"{attested.record.kind.lower()}/{attested.record.name}"
+    missing = "nothing is known of it yet"
+    with trio.move_on_after(seconds):
+        pace = _Pace()
+        while True:
+            view = await look(mesh, attested.record.uid)
+            if view.declaration is not None:
+                _check_superseded(name, attested, view.declaration)
+            counts = progress(spec, view.pods, mesh.session.mesh_time_ms)
+            state = rollout_state(spec, counts)
+            if spec.kind == "Pod" and _pod_ended(name, view.pods, spec.revision):
+                return
+            if state == "":
+                return
+            missing = _with_reason(state, view, spec)
+            say(f"{name}: {missing}")
+            if view.declaration is not None and _failed(attested, view.declaration):
+                raise CliError(f"{name}: the rollout passed its progress deadline: {missing}.{_next_step(name)}")
+            await pace.next(mesh)
+    raise TimedOutError(f"{name}: after {seconds:g} s {missing}.{_next_step(name)}")
+
+
+async def wait_for_end(mesh: Mesh, uids: Sequence[str], name: str, seconds: float, say: Callable[[str], None]) -> None:
+    """Wait until no machine runs a replica of these deleted declarations any more. Raises `TimedOutError`."""
+    left: dict[str, tuple[ClaimReport, ...]] = {}
+    with trio.move_on_after(seconds):
+        for uid in uids:
+            pace = _Pace()
+            while True:
+                view = await look(mesh, uid)
+                left[uid] = view.pods
+                if not view.pods:
+                    break
+                say(f"{name}: {len(view.pods)} pods are still ending")
+                await pace.next(mesh)
+    remaining = [report for uid in uids for report in left.get(uid, ())]
+    if remaining or len(left) < len(uids):
+        where = ", ".join(f"{report.pod_name} on {mesh.machine_name(report.claim.machine)}" for report in remaining)
+        raise TimedOutError(f"{name}: deleted, but after {seconds:g} s not ended everywhere: {where or 'no answer'}")
+
+
+def rollout_state(spec: WorkloadSpec, counts: Progress) -> str:
+    """What a rollout still lacks, in kubectl's words; empty when it is complete."""
+    if counts.updated < counts.wanted:
+        return f"{counts.updated} out of {counts.wanted} new replicas have been updated"
+    if counts.existing > counts.updated:
+        return f"{counts.existing - counts.updated} old replicas are pending termination"
+    if counts.available < counts.updated:
+        return f"{counts.available} of {counts.updated} updated replicas are available"
+    return "" if counts.complete else f"{counts.existing} replicas exist, {counts.wanted} are wanted"
+
+
+def _with_reason(state: str, view: View, spec: WorkloadSpec) -> str:
+    """The state with what those responsible, or the pods themselves, say of its cause."""
+    reasons = (
+        [view.declaration.entry.message] if view.declaration is not None and view.declaration.entry.message else []
+    )
+    for report in view.pods:
+        if report.ready or report.claim.revision != spec.revision:
+            continue
+        troubles = [each for each in (*report.init_containers, *report.containers) if each.reason and not each.ready]
+        reasons += [f"{each.reason}: {each.message}" if each.message else each.reason for each in troubles[:1]]
+    distinct = list(dict.fromkeys(printable(reason).strip().rstrip(".") for reason in reasons))
+    return f"{state} ({'; '.join(distinct[:3])})" if distinct else state
+
+
+def _pod_ended(name: str, pods: Sequence[ClaimReport], revision: str) -> bool:
+    """Whether a bare Pod has run to its end. Raises `CliError` when it ended badly."""
+    phases = {report.phase for report in pods if report.claim.revision == revision}
+    if phases == {"Failed"}:
+        raise CliError(f"{name} failed: see `beectl logs {name}` and `beectl describe {name}`")
+    return phases == {"Succeeded"}
+
+
+def _failed(ours: AttestedRecord, declaration: Declaration) -> bool:
+    return declaration.entry.progress_failed and declaration.attested.record.sequence == ours.record.sequence
+
+
+def _check_superseded(name: str, ours: AttestedRecord, declaration: Declaration) -> None:
+    record = declaration.attested.record
+    if record.deleted:
+        raise CliError(f"{name} was deleted meanwhile")
+    if declaration.attested.rank > ours.rank and declaration.attested.digest != ours.digest:
+        raise CliError(
+            f"{name} was changed by {declaration.attested.owner.name} meanwhile: that change is rolled out instead"
+        )
+
+
+def _next_step(name: str) -> str:
+    return f" It goes on; `beectl describe {name}` shows why, `beectl get events` what happened."
+
+
+class _Pace:
+    """How long to wait before the next look: short at first, then longer."""
+
+    def __init__(self) -> None:
+        self._pause = _FIRST
+        self._refreshed = trio.current_time()
+
+    async def next(self, mesh: Mesh) -> None:
+        """Wait, and now and then learn anew which machines there are."""
+        await trio.sleep(self._pause)
+        self._pause = min(_LONGEST, self._pause * _GROWTH)
+        if trio.current_time() - self._refreshed > _REFRESH:
+            self._refreshed = trio.current_time()
+            await mesh.session.refresh()

@@ -1,0 +1,179 @@
+"""Declaring, changing and deleting workloads: what every such command does, without the command line.
+
+Whatever is asked is first compared with what the mesh holds, then becomes one record, which is in force once the
+machines responsible for it have stored it. Nothing is half done: a guardian has the whole of a change or nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from beemesh_node.cli import changes
+from beemesh_node.cli.changes import Change
+from beemesh_node.cli.commit import commit
+from beemesh_node.cli.errors import CliError, InvalidInputError
+from beemesh_node.cli.live import Live, open_live, open_revision, subject
+from beemesh_node.cli.mesh import Mesh
+from beemesh_node.cli.survey import Declaration, Survey, survey
+from beemesh_node.protocol.messages import Commit
+from beemesh_node.protocol.record import AttestedRecord, attest, open_record
+from beemesh_node.workloads.manifest import KubernetesObject
+from beemesh_node.workloads.spec import WorkloadSpec
+
+UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one workload."""
+
+    action: str
+    """created, configured, scaled, restarted, rolled back, deleted or unchanged."""
+    attested: AttestedRecord
+    spec: WorkloadSpec | None = field(repr=False)
+    """None for what was deleted."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is different now."""
+        return self.action != UNCHANGED
+
+    @property
+    def subject(self) -> str:
+        """`deployment/hello`."""
+        return subject(self.attested.record)
+
+
+class WorkloadClient:
+    """Changes workloads of one mesh. Every method raises `CliError` and `MeshError`."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+
+    async def survey(self, namespace: str, *, name: str = "", content: bool = False) -> Survey:
+        """What is declared in a namespace (empty: in all)."""
+        return await survey(self._mesh.session, self._mesh.chain, namespace=namespace, name=name, content=content)
+
+    async def find(self, namespace: str, kind: str, name: str) -> Live:
+        """The declaration that runs under a name, with its content; an empty `kind` is any."""
+        seen = await self.survey(namespace, name=name, content=True)
+        found = [each for each in seen.running() if each.key[2] == name and kind in ("", each.key[1])]
+        if len(found) > 1:
+            kinds = ", ".join(f"{each.key[1].lower()}/{name}" for each in found)
+            raise InvalidInputError(f"{name} is the name of several workloads: say which of {kinds}")
+        if not found:
+            raise not_found(kind, name, namespace, seen)
+        return open_live(found[0])
+
+    async def apply(
+        self, bundles: Sequence[Sequence[KubernetesObject]], *, dry_run: bool, report: Callable[[Outcome], None]
+    ) -> None:
+        """Declare every one of `bundles`, in their order, telling `report` of each as it is done.
+
+        What they mean for the mesh is worked out for all before the first is sent. One that cannot be stored does not
+        keep the others from it; the first such error is raised at the end.
+        """
+        planned = [await self._plan(bundle) for bundle in bundles]
+        failures: list[CliError] = []
+        for plan in planned:
+            if isinstance(plan, Live):
+                report(Outcome(UNCHANGED, plan.declaration.attested, plan.spec))
+                continue
+            try:
+                report(await self._send(plan, dry_run=dry_run))
+            except CliError as error:
+                failures.append(error)
+        if failures:
+            raise _joined(failures)
+
+    async def plan(self, bundle: Sequence[KubernetesObject]) -> tuple[Live | None, Sequence[KubernetesObject]]:
+        """What is live under the bundle's name, and what applying the bundle would make of it."""
+        live, _ = await self._live(bundle[0])
+        return live, bundle if live is None else changes.applied(live, bundle)
+
+    async def scale(self, live: Live, replicas: int) -> Outcome:
+        """Give a Deployment another number of replicas."""
+        return await self._change(live, changes.scaled(live, replicas), "scaled")
+
+    async def restart(self, live: Live) -> Outcome:
+        """Replace every replica of a Deployment, one after the other."""
+        when = datetime.fromtimestamp(self._mesh.session.mesh_time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return await self._change(live, changes.restarted(live, when), "restarted")
+
+    async def undo(self, live: Live, to_revision: int) -> Outcome:
+        """Go back to an earlier revision of a Deployment; 0 is the one before the present."""
+        revisions = live.record.revisions
+        if to_revision == 0:
+            found = revisions[-2] if len(revisions) > 1 else None
+        else:
+            found = next((revision for revision in revisions if revision.number == to_revision), None)
+        if found is None:
+            known = ", ".join(str(revision.number) for revision in revisions)
+            what = f"revision {to_revision}" if to_revision else "earlier revision"
+            raise InvalidInputError(f"{subject(live.record)} has no {what}: it has {known}")
+        return await self._change(
+            live, changes.rolled_back(live, open_revision(live.declaration, found)), "rolled back"
+        )
+
+    async def delete(self, namespace: str, kind: str, name: str) -> list[Outcome]:
+        """Delete everything that is declared under a name, whichever of it runs."""
+        seen = await self.survey(namespace, name=name)
+        keys = dict.fromkeys(
+            each.key for each in seen.declarations if each.key[2] == name and kind in ("", each.key[1])
+        )
+        live = [each for key in keys for each in seen.under(*key) if not each.deleted]
+        if not live:
+            raise not_found(kind, name, namespace, seen)
+        if len({each.key for each in live}) > 1:
+            kinds = ", ".join(sorted({f"{each.key[1].lower()}/{name}" for each in live}))
+            raise InvalidInputError(f"{name} is the name of several workloads: say which of {kinds}")
+        return [await self._send(changes.tombstone(each), dry_run=False) for each in live]
+
+    async def _live(self, workload: KubernetesObject) -> tuple[Live | None, Sequence[Declaration]]:
+        seen = await self.survey(workload.namespace, name=workload.name, content=True)
+        under = seen.under(workload.namespace, workload.kind, workload.name)
+        live = next((each for each in under if not each.deleted), None)
+        return None if live is None else open_live(live), under
+
+    async def _plan(self, bundle: Sequence[KubernetesObject]) -> Change | Live:
+        live, under = await self._live(bundle[0])
+        now = self._mesh.session.mesh_time_ms
+        if live is None:
+            return changes.create(self._mesh.operator.certificate.mesh_id, bundle, under, now)
+        return changes.change(live, changes.applied(live, bundle), now) or live
+
+    async def _change(self, live: Live, bundle: Sequence[KubernetesObject], action: str) -> Outcome:
+        wanted = changes.change(live, bundle, self._mesh.session.mesh_time_ms, action)
+        if wanted is None:
+            return Outcome(UNCHANGED, live.declaration.attested, live.spec)
+        return await self._send(wanted, dry_run=False)
+
+    async def _send(self, change: Change, *, dry_run: bool) -> Outcome:
+        operator = self._mesh.operator
+        raw = attest(change.record, operator.certificate_bytes, operator.identity.signing)
+        attested = AttestedRecord(change.record, operator.certificate, raw)
+        stored = await commit(
+            self._mesh.session, change.subject, attested, Commit(raw, change.blocks, dry_run), self._open_record
+        )
+        return Outcome(change.action, attested, change.spec, stored.warnings)
+
+    def _open_record(self, raw: bytes) -> AttestedRecord:
+        return open_record(raw, self._mesh.chain)
+
+
+def not_found(kind: str, name: str, namespace: str, seen: Survey) -> CliError:
+    """Nothing is declared under a name, as far as those know that answered."""
+    what = f"{kind.lower() or 'workload'}/{name}"
+    missing = f" ({len(seen.silent)} machines did not answer)" if seen.silent else ""
+    return CliError(
+        f"{what} not found in namespace {namespace}{missing}: see `beectl get workloads -A` for what is declared"
+    )
+
+
+def _joined(failures: Sequence[CliError]) -> CliError:
+    """One error for several: with the exit code they share, else that of a failure."""
+    kinds = {type(failure) for failure in failures}
+    return (kinds.pop() if len(kinds) == 1 else CliError)("\n".join(failure.message for failure in failures))
