@@ -18,6 +18,8 @@ TERMINATING = "Terminating"
 MAX_ENDED = 4096
 """Ended claims that are remembered, so that a late report does not bring one back."""
 
+BROKEN_AFTER = 10.0
+"""Seconds that a claim has to be known as not ready before it counts as broken."""
 LOST_KEPT = 3600.0
 """Seconds that the claims of a machine that is gone are remembered, to ask for them when it is back."""
 
@@ -37,6 +39,8 @@ class Entry:
     heard_at: float
     ready_since: float | None
     """When this guardian first saw it ready, without interruption since."""
+    unready_since: float | None
+    """The same for not ready."""
     lost: bool = False
     """Its machine is gone."""
 
@@ -112,8 +116,9 @@ class ClaimTable:
         if report.gone:
             self._end(uid, key, report.version)
             return True
-        since = known.ready_since if known is not None and known.ready_since is not None else now
-        entry = Entry(report, now, since if report.ready else None)
+        ready = known.ready_since if known is not None and known.ready_since is not None else now
+        unready = known.unready_since if known is not None and known.unready_since is not None else now
+        entry = Entry(report, now, ready if report.ready else None, None if report.ready else unready)
         if key not in entries:
             self._size += 1
             self._machines.setdefault(report.claim.machine, Counter())[uid] += 1
@@ -155,16 +160,16 @@ class ClaimTable:
             waited = entry.ready_since is not None and now >= entry.ready_since + declaration.min_ready_seconds
             stopping = entry.report.reason == TERMINATING
             available = complete or (waited and not stopping)
-            found.append(ClaimView(entry.report.claim, entry.report.ready and not stopping, available, stopping))
+            broken = entry.unready_since is not None and now >= entry.unready_since + BROKEN_AFTER and not complete
+            ready = entry.report.ready and not stopping
+            found.append(ClaimView(entry.report.claim, ready, available, stopping, broken))
         return found
 
-    def next_available(self, declaration: Declaration, now: float) -> float | None:
-        """Return when the next ready claim will have been ready for long enough."""
-        moments = (
-            entry.ready_since + declaration.min_ready_seconds
-            for entry in self._claims.get(declaration.uid, {}).values()
-            if entry.ready_since is not None
-        )
+    def next_change(self, declaration: Declaration, now: float) -> float | None:
+        """Return when a view changes by the mere passing of time: a claim becomes available, or counts as broken."""
+        entries = self._claims.get(declaration.uid, {}).values()
+        moments = [e.ready_since + declaration.min_ready_seconds for e in entries if e.ready_since is not None]
+        moments += [e.unready_since + BROKEN_AFTER for e in entries if e.unready_since is not None and not e.lost]
         return min((moment for moment in moments if moment > now), default=None)
 
     def next_attempt(self, uid: Uid, revision: str, slot: int) -> int:

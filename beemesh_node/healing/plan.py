@@ -23,6 +23,8 @@ class ClaimView:
     available: bool = False
     """Ready for minReadySeconds, or complete: ended as it should and for good."""
     stopping: bool = False
+    broken: bool = False
+    """Known not to be ready for some time: what is only starting may be ready by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,10 @@ class _Slot:
     def available(self) -> bool:
         return self.updated or any(claim.available for claim in self.old)
 
+    @property
+    def broken(self) -> bool:
+        return all(claim.broken for claim in self.old)
+
 
 def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Iterable[int]) -> list[_Slot]:
     slots = [_Slot() for _ in range(declaration.replicas)]
@@ -111,22 +117,24 @@ def _surpassed(slot: _Slot) -> list[Ending]:
 
 
 def _vacate(declaration: Declaration, slots: Sequence[_Slot]) -> list[Ending]:
-    """Without surge the old goes first: which slots to empty now, the lowest first, within maxUnavailable."""
+    """Without surge the old goes first: which slots to empty now, within maxUnavailable.
+
+    Broken replicas are no loss and come first. The others follow strictly from the lowest slot, so that a plan made
+    before the last one's endings are heard of chooses the same ones again.
+    """
     lacking = sum(not slot.available for slot in slots)
     moving = sum(not slot.old and not slot.updated for slot in slots)
-    endings: list[Ending] = []
-    for slot in slots:
+    chosen: list[_Slot] = []
+    movable = [slot for slot in slots if slot.old and not slot.updating]
+    for slot in sorted(movable, key=lambda slot: not slot.broken):
         if moving >= declaration.unavailable:
             break
-        if not slot.old or slot.updating:
-            continue
-        if slot.available:
-            if lacking >= declaration.unavailable:
-                continue  # there may be a slot further on whose replica is broken, and costs nothing
-            lacking += 1
+        lacking += slot.available
+        if lacking > declaration.unavailable and not slot.broken:
+            break
         moving += 1
-        endings += [Ending(claim.ref) for claim in slot.old]
-    return endings
+        chosen.append(slot)
+    return [Ending(claim.ref) for slot in chosen for claim in slot.old]
 
 
 def _excess(declaration: Declaration, claims: Iterable[ClaimView]) -> list[Ending]:

@@ -74,7 +74,7 @@ class Watch:
         """Stop watching: this machine is no guardian of the declaration any more."""
         if self._round is not None:
             self._round.cancel()
-        for kind in ("stand", "retry", "release", "progress", "available"):
+        for kind in ("stand", "retry", "release", "progress", "change"):
             self.context.outbox.timers.cancel((kind, self.declaration.uid))
 
     def review(self, rank: int, now: float) -> None:
@@ -92,7 +92,7 @@ class Watch:
         self.now_planned = planned
         if reigns and not declaration.deleted:
             self._observe_progress(halted, now)
-        self._timer("available", context.claims.next_available(declaration, now))
+        self._timer("change", context.claims.next_change(declaration, now))
 
         need = (planned.place, tuple(ending.claim for ending in planned.end))
         if need != self._need:
