@@ -30,6 +30,8 @@ class Mount:
     named_volume: bool = False
     relabel: bool = False
     """Ours alone, so that SELinux may be told that containers use it; a hostPath keeps its label."""
+    sub_path: str = ""
+    """What below `source` is mounted; see `sub_paths`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Surroundings:
     pod_ip: str = ""
     sandbox: str = ""
     """Podman's id of the pod to join; empty for a container that stands alone."""
+    sandbox_container: str = ""
+    """Podman's id of that pod's infra container."""
     image_user: str = ""
     """The image's USER, known only if `security.needs_image_user`."""
 
@@ -189,7 +193,8 @@ def _bind(mount: Mount) -> dict[str, Any]:
     options = ["rbind", "rprivate", "ro" if mount.read_only else "rw"]
     if mount.relabel:
         options.append("z")
-    return {"type": "bind", "source": mount.source, "destination": mount.destination, "options": options}
+    source = f"{mount.source}/{mount.sub_path}" if mount.sub_path else mount.source
+    return {"type": "bind", "source": source, "destination": mount.destination, "options": options}
 
 
 def _volume(mount: Mount) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from beemesh_node.runtime.podman_api import PodmanApi
 
 RESYNC_SECONDS = 30.0
 """How often a container is looked at although nothing was heard of it."""
+KILL_SECONDS = 30.0
+"""How long a process may take to vanish after SIGKILL: one that waits for a disk cannot until it has it."""
 _FIRST_LOOK = 0.003
 _LONGEST_LOOK = 0.5
 _RETRY_SECONDS = 0.5
@@ -55,22 +57,31 @@ class Containers:
         self._network = network
 
     async def inspect(self, container_id: str) -> Inspection | None:
-        """What Podman says of a container, None if it has no such one. Waits for a Podman that is gone."""
-        while True:
-            try:
-                return read_inspection(await self._api.get(f"/containers/{container_id}/json"), self._network)
-            except PodmanRefusedError as error:
-                if error.status == 404:
-                    return None
-            except (RuntimeUnavailableError, ValueError):
-                pass  # Its containers run on without it; the pidfd below still tells of their end.
-            await trio.sleep(_RETRY_SECONDS)
+        """What Podman says of a container, None if it has no such one.
+
+        Raises RuntimeUnavailableError.
+        """
+        try:
+            return read_inspection(await self._api.get(f"/containers/{container_id}/json"), self._network)
+        except PodmanRefusedError as error:
+            if error.status == 404:
+                return None
+            raise RuntimeUnavailableError.at(self._api.socket, f"container {container_id}: {error}") from error
+        except ValueError as error:
+            raise RuntimeUnavailableError.at(self._api.socket, str(error)) from error
 
     async def ended(self, container_id: str) -> Ended:
-        """Wait until a container's main process has ended; how it did."""
+        """Wait until a container's main process has ended; how it did.
+
+        Waits through a Podman that is gone: containers run on without it, and how they ended is told when it is back.
+        """
         look = _FIRST_LOOK
         while True:
-            found = await self.inspect(container_id)
+            try:
+                found = await self.inspect(container_id)
+            except RuntimeUnavailableError:
+                await trio.sleep(_RETRY_SECONDS)
+                continue
             if found is None:
                 return Ended(137, "ContainerStatusUnknown", message="removed by somebody else")
             if not found.running:
@@ -84,17 +95,23 @@ class Containers:
     async def end(self, container_id: str, grace_seconds: float) -> None:
         """Ask a container to end by its image's stop signal (else SIGTERM), and after the grace by SIGKILL.
 
-        Returns when it has ended. Raises RuntimeUnavailableError.
+        Returns when it has ended. Raises RuntimeUnavailableError, also if it does not end by SIGKILL.
         """
         found = await self.inspect(container_id)
         if found is None or not found.running:
             return
-        await self._signal(container_id, found.stop_signal if grace_seconds > 0 else "SIGKILL")
-        with trio.move_on_after(grace_seconds if grace_seconds > 0 else RESYNC_SECONDS):
+        if grace_seconds > 0:
+            await self._signal(container_id, found.stop_signal)
+            with trio.move_on_after(grace_seconds):
+                await self.ended(container_id)
+                return
+        await self._signal(container_id, "SIGKILL")
+        with trio.move_on_after(KILL_SECONDS):
             await self.ended(container_id)
             return
-        await self._signal(container_id, "SIGKILL")
-        await self.ended(container_id)
+        raise RuntimeUnavailableError.at(
+            self._api.socket, f"container {container_id} has not ended {KILL_SECONDS:.0f} s after SIGKILL"
+        )
 
     async def _signal(self, container_id: str, name: str) -> None:
         try:

@@ -56,7 +56,10 @@ class Driver:
             return  # It goes with the pod.
 
     async def inspect(self, container_id: str) -> Inspection | None:
-        """What Podman says of one life, None if it has no such one."""
+        """What Podman says of one life, None if it has no such one.
+
+        Raises RuntimeUnavailableError.
+        """
         found = await self.containers.inspect(container_id)
         if found and found.ip and not (self.surroundings.sandbox or self.pod.template.host_network):
             self.pod_ip = found.ip

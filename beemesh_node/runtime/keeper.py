@@ -30,7 +30,7 @@ class ContainerDriver(Protocol):
         """Remove the life before the last."""
 
     async def inspect(self, container_id: str) -> Inspection | None:
-        """What is known of one life."""
+        """What is known of one life. Raises RuntimeUnavailableError."""
 
     async def ended(self, container_id: str) -> Ended:
         """Wait for the end of one life."""
@@ -63,12 +63,15 @@ class ContainerKeeper:
         self._driver = driver
         self._changed = changed
         self.status = status or ContainerStatus(container.name, container.image, reason="ContainerCreating")
+        self._adopted = self.status.state == "running"
+        if self._adopted:
+            self.status = replace(self.status, **self._unprobed())
         self._backoff = CrashLoopBackOff(self.status.restart_count)
         self._restart_now = trio.Event()
 
     def running_as(self, container_id: str) -> None:
         """Take over a container that was just started."""
-        probed = self.container.startup_probe is not None
+        self._adopted = False
         self._update(
             state="running",
             reason="",
@@ -77,8 +80,7 @@ class ContainerKeeper:
             started_at_ms=int(time.time() * 1000),
             finished_at_ms=0,
             exit_code=0,
-            started=not probed,
-            ready=not probed and self.container.readiness_probe is None,
+            **self._unprobed(),
         )
 
     def restart(self) -> None:
@@ -138,9 +140,18 @@ class ContainerKeeper:
 
     async def _complete_status(self, container_id: str) -> None:
         """Learn what a start does not tell, and tidy up: neither may delay the start itself."""
-        if (found := await self._driver.inspect(container_id)) is not None:
+        try:
+            found = await self._driver.inspect(container_id)
+        except RuntimeUnavailableError:
+            return
+        if found is not None:
             self._update(started_at_ms=found.started_at_ms, image_id=found.image_id)
         await self._driver.prune(self.container, self.status.restart_count)
+
+    def _unprobed(self) -> dict[str, bool]:
+        """What is true of a running container before any probe has answered."""
+        started = self.container.startup_probe is None
+        return {"started": started, "ready": started and self.container.readiness_probe is None}
 
     async def _end_when_asked(self, container_id: str) -> None:
         await self._restart_now.wait()
@@ -153,16 +164,20 @@ class ContainerKeeper:
         async def ask(probe: Probe) -> bool:
             return await self._driver.probe(container_id, probe)
 
+        def begun(probe: Probe) -> Probe:
+            # A container that an earlier daemon started has had its initial delay.
+            return replace(probe, initial_delay_seconds=0) if self._adopted else probe
+
         if container.startup_probe and not self.status.started:
-            if not await run_probe(container.startup_probe, ask, until_success=True):
+            if not await run_probe(begun(container.startup_probe), ask, until_success=True):
                 await self._end(container_id)
                 return
             self._update(started=True, ready=container.readiness_probe is None)
         async with trio.open_nursery() as nursery:
             if container.liveness_probe:
-                nursery.start_soon(self._keep_alive, container_id, container.liveness_probe, ask)
+                nursery.start_soon(self._keep_alive, container_id, begun(container.liveness_probe), ask)
             if container.readiness_probe:
-                nursery.start_soon(run_probe, container.readiness_probe, ask, self._set_ready)
+                nursery.start_soon(run_probe, begun(container.readiness_probe), ask, self._set_ready)
 
     async def _keep_alive(self, container_id: str, probe: Probe, ask: Callable[[Probe], Awaitable[bool]]) -> None:
         await run_probe(probe, ask, until_failure=True)

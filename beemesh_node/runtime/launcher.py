@@ -24,6 +24,7 @@ from beemesh_node.runtime.pod_files import PodFiles, memory_volume, volume_name
 from beemesh_node.runtime.podman_api import PodmanApi
 from beemesh_node.runtime.refusals import create_error, image_missing, name_taken, start_error
 from beemesh_node.runtime.security import needs_image_user, refusal
+from beemesh_node.runtime.sub_paths import check_mounted
 from beemesh_node.workloads.pod import Container, EmptyDir, PodSpec, Volume
 
 PORT_RELEASE_SECONDS = 3.0
@@ -64,12 +65,12 @@ class Launcher:
         try:
             found = await self._api.get(f"/pods/{sandbox}/json")
             infra = await self._api.get(f"/containers/{found['InfraContainerID']}/json")
-            ip = read_inspection(infra, self._config.network).ip
+            read = read_inspection(infra, self._config.network)
         except PodmanRefusedError as error:
             raise start_error(f"pod {pod.identity.pod_name}", error, self._api.socket) from error
         except (ValueError, KeyError, TypeError) as error:
             raise RuntimeUnavailableError.at(self._api.socket, f"not an inspected pod ({error})") from error
-        return replace(self._surroundings, sandbox=sandbox, pod_ip=ip)
+        return replace(self._surroundings, sandbox=sandbox, sandbox_container=read.container_id, pod_ip=read.ip)
 
     def alone(self) -> Surroundings:
         """What a container without a sandbox needs to know."""
@@ -119,6 +120,8 @@ class Launcher:
         started = False
         try:
             container_id = await self._create(container, spec)
+            if any(mount.sub_path for mount in mounts):
+                await self._check_mounts(container, container_id, mounts)
             await self._start(container, container_id, restart > 0)
             started = True
         finally:
@@ -195,6 +198,17 @@ class Launcher:
             except (KeyError, TypeError) as error:
                 raise RuntimeUnavailableError.at(self._api.socket, "what creates containers is not Podman") from error
         raise StartError("CreateContainerError", f"container {container.name}: image {container.image} does not stay")
+
+    async def _check_mounts(self, container: Container, container_id: str, mounts: list[Mount]) -> None:
+        """Let Podman make the mounts but not run the program, and look at them."""
+        try:
+            await self._api.post(f"/containers/{container_id}/init")
+            found = read_inspection(await self._api.get(f"/containers/{container_id}/json"), self._config.network)
+        except PodmanRefusedError as refused:
+            raise start_error(f"container {container.name}", refused, self._api.socket) from refused
+        except ValueError as error:
+            raise RuntimeUnavailableError.at(self._api.socket, str(error)) from error
+        await trio.to_thread.run_sync(check_mounted, found.pid, mounts)
 
     async def _start(self, container: Container, container_id: str, again: bool) -> None:
         give_up = trio.current_time() + (PORT_RELEASE_SECONDS if again else 0)

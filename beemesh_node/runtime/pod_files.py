@@ -19,6 +19,7 @@ from beemesh_node.runtime.container_spec import Mount
 from beemesh_node.runtime.errors import RuntimeUnavailableError, StartError
 from beemesh_node.runtime.host_path import check_host_path
 from beemesh_node.runtime.spec_codec import MAX_SPEC_BYTES, decode_spec, encode_spec
+from beemesh_node.runtime.sub_paths import inside_volume
 from beemesh_node.workloads.pod import Container, EmptyDir, Files, HostPath, PodIdentity, PodSpec, Volume
 
 _SPEC = "spec.json"
@@ -90,13 +91,19 @@ class PodFiles:
             named = memory_volume(volume)
             if named and mount.sub_path:
                 raise StartError("FailedMount", f"volume {mount.name}: subPath in an emptyDir of medium Memory")
-            source = (
-                volume_name(self._config, spec.identity, volume)
-                if named
-                else str(_inside(self._path(volume), mount.sub_path, volume.name))
+            path = self._path(volume)
+            if mount.sub_path:
+                inside_volume(path, mount.sub_path, volume.name)
+            mounts.append(
+                Mount(
+                    volume_name(self._config, spec.identity, volume) if named else str(path),
+                    mount.mount_path,
+                    read_only,
+                    named_volume=named,
+                    relabel=not named and not isinstance(volume.source, HostPath),
+                    sub_path=mount.sub_path,
+                )
             )
-            relabel = not named and not isinstance(volume.source, HostPath)
-            mounts.append(Mount(source, mount.mount_path, read_only, named, relabel))
         return mounts
 
     def over_limit(self, spec: PodSpec) -> Volume | None:
@@ -191,35 +198,6 @@ def _write(path: Path, content: bytes, mode: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
-
-
-def _inside(base: Path, sub_path: str, volume: str) -> Path:
-    """A path inside a volume, made if missing. No component may be a link: a container may have planted it."""
-    if not sub_path:
-        return base
-    here = os.open(base, os.O_PATH | os.O_DIRECTORY)
-    try:
-        parts = PurePosixPath(sub_path).parts
-        for index, part in enumerate(parts):
-            if part in ("..", "/"):
-                raise StartError("FailedMount", f"volume {volume}: subPath {sub_path!r} leads out of the volume")
-            try:
-                found = os.stat(part, dir_fd=here, follow_symlinks=False)
-            except FileNotFoundError:
-                os.mkdir(part, 0o755, dir_fd=here)
-                found = os.stat(part, dir_fd=here, follow_symlinks=False)
-            last_file = index == len(parts) - 1 and stat.S_ISREG(found.st_mode)
-            if not stat.S_ISDIR(found.st_mode) and not last_file:
-                raise StartError("FailedMount", f"volume {volume}: subPath {sub_path!r} meets a link at {part!r}")
-            if not last_file:
-                inner = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
-                os.close(here)
-                here = inner
-    except OSError as error:
-        raise StartError("FailedMount", f"volume {volume}: subPath {sub_path!r}: {error}") from error
-    finally:
-        os.close(here)
-    return base / sub_path
 
 
 def _used_bytes(path: Path) -> int:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 import trio
 
 from beemesh_node.runtime.driver import Driver
-from beemesh_node.runtime.errors import NoSuchPodError
-from beemesh_node.runtime.keeper import ContainerKeeper
+from beemesh_node.runtime.errors import NoSuchPodError, RuntimeUnavailableError
+from beemesh_node.runtime.keeper import UNAVAILABLE_RETRY, ContainerKeeper
 from beemesh_node.runtime.labels import Role
 from beemesh_node.runtime.pod_files import PodFiles
 from beemesh_node.runtime.pod_state import pod_phase, pod_ready
-from beemesh_node.workloads.pod import Container, ContainerStatus, EmptyDir, PodPhase, PodSpec, PodStatus
+from beemesh_node.workloads.pod import Container, ContainerStatus, EmptyDir, PodPhase, PodSpec, PodStatus, RestartPolicy
 
 VOLUME_CHECK_SECONDS = 10.0
 """How often disk emptyDirs with a sizeLimit are measured (the kubelet's housekeeping interval)."""
@@ -35,9 +35,10 @@ class PodSupervisor:
         self.driver = driver
         self._files = files
         self._publish = publish
-        self._reason = self._message = ""
-        self._phase: PodPhase | None = None
+        self._fault = self._fault_message = ""
+        self._ended = False
         self._scope = trio.CancelScope()
+        self._keeping = trio.CancelScope()
         self._finished = trio.Event()
         known = adopted or {}
         template = self.spec.template
@@ -48,7 +49,9 @@ class PodSupervisor:
         """What is known of the pod now."""
         init = tuple(keeper.status for keeper in self._init)
         main = tuple(keeper.status for keeper in self._main)
-        phase = self._phase or pod_phase(self.spec.template.restart_policy, init, main)
+        # Of a pod that was ended nothing is started again, whatever its policy says.
+        policy = RestartPolicy.NEVER if self._ended else self.spec.template.restart_policy
+        phase = PodPhase.FAILED if self._fault else pod_phase(policy, init, main)
         began = [status.started_at_ms for status in init + main if status.started_at_ms]
         return PodStatus(
             identity=self.spec.identity,
@@ -56,8 +59,8 @@ class PodSupervisor:
             ready=pod_ready(phase, main),
             containers=main,
             init_containers=init,
-            reason=self._reason,
-            message=self._message,
+            reason=self._fault,
+            message=self._fault_message,
             pod_ip=self.driver.pod_ip,
             started_at_ms=min(began, default=0),
         )
@@ -86,13 +89,10 @@ class PodSupervisor:
         """Keep the pod until it is over or `halt` is called."""
         try:
             with self._scope:
-                async with trio.open_nursery() as nursery:
-                    if self._limited():
-                        nursery.start_soon(self._watch_volumes)
-                    await self._keep_all()
-                    nursery.cancel_scope.cancel()
-            if self._phase is PodPhase.FAILED:
-                await self.end(0)
+                with self._keeping:
+                    await self._keep()
+                if self._fault:
+                    await self._end_failed()
         finally:
             self._finished.set()
 
@@ -102,20 +102,38 @@ class PodSupervisor:
         await self._finished.wait()
 
     async def end(self, grace_seconds: float) -> None:
-        """End every container that runs, all at the same time.
+        """End every container that runs, all at the same time. For a pod that is halted.
 
         Raises RuntimeUnavailableError.
         """
-        async with trio.open_nursery(strict_exception_groups=False) as nursery:
+        self._ended = True
+        failed: list[RuntimeUnavailableError] = []
+
+        async def end_one(keeper: ContainerKeeper) -> None:
+            try:
+                await self.driver.end(keeper.status.container_id, grace_seconds)
+                keeper.note_end(await self.driver.ended(keeper.status.container_id))
+            except RuntimeUnavailableError as error:
+                failed.append(error)
+
+        async with trio.open_nursery() as nursery:
             for keeper in self._init + self._main:
-                if keeper.status.container_id and keeper.status.state == "running":
-                    nursery.start_soon(self._end_one, keeper, grace_seconds)
+                if keeper.status.state == "running":
+                    nursery.start_soon(end_one, keeper)
+        if failed:
+            raise failed[0]
+        self._changed()
 
-    async def _end_one(self, keeper: ContainerKeeper, grace_seconds: float) -> None:
-        await self.driver.end(keeper.status.container_id, grace_seconds)
-        keeper.note_end(await self.driver.ended(keeper.status.container_id))
+    async def _keep(self) -> None:
+        async with trio.open_nursery() as nursery:
+            if self._limited():
+                nursery.start_soon(self._watch_volumes)
+            if self.driver.surroundings.sandbox:
+                nursery.start_soon(self._watch_sandbox)
+            await self._keep_containers()
+            nursery.cancel_scope.cancel()
 
-    async def _keep_all(self) -> None:
+    async def _keep_containers(self) -> None:
         for keeper in self._init:
             over = await keeper.keep()
             if over.exit_code != 0:
@@ -134,12 +152,27 @@ class PodSupervisor:
             volume = await trio.to_thread.run_sync(self._files.over_limit, self.spec)
             if volume is not None and isinstance(volume.source, EmptyDir):
                 break
-        self._phase, self._reason = PodPhase.FAILED, "Evicted"
-        self._message = (
-            f"emptyDir {volume.name} holds more than its sizeLimit of {volume.source.size_limit_bytes} bytes"
-        )
+        limit = volume.source.size_limit_bytes
+        self._fail("Evicted", f"emptyDir {volume.name} holds more than its sizeLimit of {limit} bytes")
+
+    async def _watch_sandbox(self) -> None:
+        """Containers share what the infra container owns; a restarted one would no longer meet the others."""
+        await self.driver.ended(self.driver.surroundings.sandbox_container)
+        self._fail("SandboxDied", "the container that holds the pod's namespaces ended")
+
+    def _fail(self, fault: str, message: str) -> None:
+        self._fault, self._fault_message = fault, message
+        self._keeping.cancel()
+
+    async def _end_failed(self) -> None:
+        """End what still runs of a failed pod, now or when Podman is back."""
         await trio.to_thread.run_sync(self._files.mark_ended)
-        self._scope.cancel()
+        while True:
+            try:
+                await self.end(0)
+                return
+            except RuntimeUnavailableError:
+                await trio.sleep(UNAVAILABLE_RETRY)
 
     def _keeper(self, container: Container, role: Role, known: Mapping[str, ContainerStatus]) -> ContainerKeeper:
         template = self.spec.template
