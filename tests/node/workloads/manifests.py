@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -59,6 +60,15 @@ def spec_of(*objects: Body, uid: str = UID) -> WorkloadSpec:
     """The way of an apply: load, take apart, encode, read again on a machine."""
     (bundle,) = bundles(load(encode(*objects), "test.yml"))
     return WorkloadSpec.parse(content(bundle), uid)
+
+
+def refusal(action: Callable[[], object]) -> str:
+    """The text of the ManifestError that `action` raises; empty when it raises nothing."""
+    try:
+        action()
+    except ManifestError as error:
+        return str(error) or "(nothing said)"
+    return ""
 
 
 def problems_of(*objects: Body) -> dict[str, str]:

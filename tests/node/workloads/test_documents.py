@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from beemesh_node.workloads.documents import MAX_MANIFEST, check_size, read_documents
 from beemesh_node.workloads.manifest import ManifestError, load
 from beemesh_node.workloads.values import MAX_DEPTH, MAX_VALUES
-from tests.node.workloads.manifests import deployment, encode
+from tests.node.workloads.manifests import deployment, encode, refusal
 
 
 def read(text: str | bytes) -> list[object]:
@@ -196,12 +196,7 @@ def test_json_is_read_as_it_was_written(value: dict[str, object]) -> None:
 def test_yaml_is_read_as_a_kubernetes_client_wrote_it(value: dict[str, object]) -> None:
     # Quoting everything, as it is the scalars without quotes on which YAML's dialects differ.
     text = yaml.dump(value, Dumper=yaml.SafeDumper, default_style='"', allow_unicode=False)
-    try:
-        found = read(text)
-    except ManifestError as error:
-        assert "surrogate" in str(error) or "invalid Unicode" in str(error)
-    else:
-        assert found == [value]
+    assert read(text) == [value]
 
 
 MUTATED = encode(deployment())
@@ -211,15 +206,11 @@ YAML_ISH = st.text("ab:-?[]{}&*!|>%@`'\"#,\n\t 01.~<=", max_size=60).map(str.enc
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=200) | YAML_ISH)
 def test_arbitrary_bytes_give_objects_or_a_manifest_error(data: bytes) -> None:
-    try:
-        load(data, "fuzz")
-    except ManifestError as error:
-        assert str(error).startswith("fuzz")
+    said = refusal(lambda: load(data, "fuzz"))
+    assert not said or said.startswith("fuzz")
 
 
 @given(st.integers(0, len(MUTATED)), st.integers(0, 20), st.binary(max_size=12) | YAML_ISH)
 def test_a_damaged_manifest_gives_objects_or_a_manifest_error(position: int, gone: int, inserted: bytes) -> None:
-    try:
-        load(MUTATED[:position] + inserted + MUTATED[position + gone :], "fuzz")
-    except ManifestError as error:
-        assert "fuzz" in str(error)
+    said = refusal(lambda: load(MUTATED[:position] + inserted + MUTATED[position + gone :], "fuzz"))
+    assert not said or said.startswith("fuzz")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -65,8 +66,6 @@ def test_a_list_is_taken_apart_and_its_items_are_named_in_errors() -> None:
     ],
 )
 def test_what_is_no_known_object_is_refused(text: bytes, message: str) -> None:
-    import re
-
     assert re.search(message, refused(text))
 
 
@@ -126,9 +125,9 @@ def test_an_exported_object_can_be_applied_again() -> None:
     expected["metadata"] |= {"namespace": "default", "annotations": {"team": "shop"}}
     assert obj.body == expected
     obj.check_preconditions(EXPORTED["uid"], "7")  # type: ignore[arg-type]
-    with pytest.raises(ManifestError, match="metadata.resourceVersion: the object has been changed since"):
+    with pytest.raises(ManifestError, match=r"metadata\.resourceVersion: the object has been changed since"):
         obj.check_preconditions(EXPORTED["uid"], "8")  # type: ignore[arg-type]
-    with pytest.raises(ManifestError, match="metadata.uid: the object was deleted or made anew"):
+    with pytest.raises(ManifestError, match=r"metadata\.uid: the object was deleted or made anew"):
         obj.check_preconditions("another", "7")
 
 
