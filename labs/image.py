@@ -20,7 +20,7 @@ HELLO_ARCHIVE = CACHE / "hello.tar"
 _OVERLAY = Path(__file__).parent / "image"
 _PACKAGES = (
     "aardvark-dns,busybox-static,ca-certificates,catatonit,curl,dbus,iproute2,iptables,netavark,nftables,"
-    "openssh-server,podman,procps,python3,python3-venv,sudo,systemd,systemd-sysv"
+    "openssh-server,podman,procps,python3,sudo,systemd,systemd-sysv"
 )
 _SHELL_HELLO = """#!/bin/sh
 mkdir -p /www

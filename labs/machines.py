@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from labs.image import HELLO_IMAGE, hello_archive
-from labs.paths import CACHE, COMMON_INVENTORY, CREATED, INVENTORY, MESH, SHARED_PLAYBOOKS, SSH_KEY
+from labs.paths import CACHE, COMMON_INVENTORY, CREATED, INVENTORY, JOINED, MESH, SHARED_PLAYBOOKS, SSH_KEY
 from labs.run import LabError, run, run_logged
 
 CLASSES = ("cloud", "onprem", "iot")
@@ -88,7 +88,7 @@ def write_common_inventory(image: str) -> None:
         "lab_ssh_directory": str(SSH_KEY.parent),
         "lab_hello_image": HELLO_IMAGE,
         "lab_hello_archive": str(hello_archive()),
-        "node_wheels": str(CACHE / "wheels"),
+        "node_releases": str(CACHE / "releases"),
     }
     _write_yaml(COMMON_INVENTORY, {"mesh": {"vars": common}})
 
@@ -179,6 +179,8 @@ def create() -> None:
 def destroy() -> None:
     """Remove the machines of the inventory and their network."""
     playbook(SHARED_PLAYBOOKS / "destroy.yml", "destroy")
+    CREATED.unlink(missing_ok=True)
+    JOINED.unlink(missing_ok=True)
     INVENTORY.unlink(missing_ok=True)
 
 

@@ -1,13 +1,15 @@
 """The mesh on the lab's machines, looked at from outside as an operator does: through beectl and over HTTP."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from labs.machines import Machine, find, playbook, read_machines
-from labs.paths import HELLO_MANIFEST, JOIN_PLAYBOOK, MESH
+from labs.paths import HELLO_MANIFEST, INVENTORY, JOIN_PLAYBOOK, JOINED, MESH, ROOT
 from labs.run import LabError, hand_over, run
 
 T = TypeVar("T")
@@ -15,8 +17,20 @@ _POLL = 0.3
 
 
 def join() -> str:
-    """Run the playbook that makes a mesh of the machines; return how long its list of changes is, in words."""
+    """Make a mesh of the machines with the playbook; return in words what that changed.
+
+    Where neither the playbook, the roles, the node nor the inventory has changed since, and every daemon runs, the
+    playbook has nothing to do and is not run.
+    """
+    sources = _digest(
+        JOIN_PLAYBOOK.parent, ROOT / "roles", ROOT / "beemesh_node", ROOT / "requirements.lock", INVENTORY
+    )
+    running = all(unit_state(machine) == "active" for machine in read_machines())
+    if running and JOINED.exists() and JOINED.read_text() == sources:
+        return "nothing has changed since they joined"
+    JOINED.unlink(missing_ok=True)
     said = playbook(JOIN_PLAYBOOK, "join-mesh")
+    JOINED.write_text(sources)
     changed = [line.split()[0] for line in said.splitlines() if " changed=" in line and " changed=0 " not in line]
     return f"changed on {', '.join(changed)}" if changed else "nothing to change"
 
@@ -139,6 +153,15 @@ def unit_state(machine: Machine) -> str:
 def names() -> list[str]:
     """Return the names of the lab's machines."""
     return [machine.name for machine in read_machines()]
+
+
+def _digest(*paths: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"{file} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _condition(item: dict[str, Any], kind: str) -> bool:

@@ -16,6 +16,9 @@ SSH_KEY = STATE / "ssh" / "id_ed25519"
 CREATED = STATE / "inventory" / "created"
 """The hash of the inventories whose machines were made whole; absent before that."""
 
+JOINED = STATE / "inventory" / "joined"
+"""The hash of all that the machines were joined with; absent before that."""
+
 COMMON_INVENTORY = STATE / "inventory" / "common.yml"
 """What every machine made on this computer shares, those of Molecule as well."""
 

@@ -10,7 +10,7 @@ _STATIC: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Style", ("ruff", "check", ".")),
     ("Format", ("ruff", "format", "--check", ".")),
     ("Types", ("mypy",)),
-    ("Types of the lab", ("mypy", "labs", "roles/node/files/wheels.py")),
+    ("Types of the lab", ("mypy", "labs", "roles/node/files/release.py")),
     ("Import rules", ("lint-imports",)),
     ("Ansible", ("ansible-lint", "--offline", "--profile", "production", *_ANSIBLE)),
     ("Node", ("pytest", "-q", "tests/node")),

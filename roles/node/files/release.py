@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+# Copyright (c) Beemesh contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make what machines of one Python and one architecture install: two archives, to be unpacked in a virtual environment.
+
+One has the third-party packages of the lock file, each checked against its hash, the other Beemesh itself. A machine
+needs neither pip nor a compiler nor a package index, and the work is done once however many machines there are.
+
+Prints {"archives": [PATH, PATH], "release": ID, "made": whether something was made just now}. What is named by a hash
+of its sources is never made twice, and by the release a machine can tell whether it has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import configparser
+import hashlib
+import json
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+# Published as source only; all are pure Python, so that a wheel made here runs everywhere.
+SOURCE_ONLY = ("python-baseconv", "sdnotify", "varint")
+NODE_BEGINS = "# --- a node runs with:"
+NODE_ENDS = "# --- development"
+PROGRAM_PARTS = ("LICENSES", "README.md", "beemesh_node", "pyproject.toml")
+NEWEST_GLIBC_MINOR = 36
+"""Of Debian 12, the oldest system that is served."""
+
+_LAUNCHER = """#!/bin/sh
+exec "$(dirname "$(readlink -f "$0")")/python3" -I -c 'from {module} import {function}; {function}()' "$@"
+"""
+
+
+def requirements(lock: Path) -> dict[str, str]:
+    """Return the entries of a lock file that a node runs with, by name, each with its hashes."""
+    text = lock.read_text(encoding="utf-8")
+    if NODE_BEGINS not in text:
+        raise SystemExit(f"{lock}: no line '{NODE_BEGINS}'; write it anew with .ci/relock")
+    entries: dict[str, str] = {}
+    name = ""
+    for line in text.split(NODE_BEGINS)[1].split(NODE_ENDS)[0].strip().splitlines():
+        if line[:1].strip():
+            name = line.split("==")[0].strip()
+            entries[name] = ""
+        entries[name] += line + "\n"
+    return entries
+
+
+def program_files(source: Path) -> list[Path]:
+    """Return the files that Beemesh's own wheel is made from."""
+    found: list[Path] = []
+    for part in PROGRAM_PARTS:
+        path = source / part
+        found += [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sorted(file for file in found if "__pycache__" not in file.parts)
+
+
+def program_id(source: Path) -> str:
+    """Return a hash of the sources of Beemesh."""
+    digest = hashlib.sha256()
+    for file in program_files(source):
+        digest.update(f"{file.relative_to(source)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def pip(*arguments: str) -> None:
+    """Run pip; what it says goes to standard error."""
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603 - the arguments are ours
+    if done.returncode != 0:
+        raise SystemExit("release.py: pip failed (above); it needs a package index that has the files of the lock")
+
+
+def build(into: Path, *arguments: str) -> None:
+    """Make wheels from source."""
+    pip("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--use-pep517", f"--wheel-dir={into}", *arguments)
+
+
+def dependency_wheels(entries: dict[str, str], python: str, architecture: str, into: Path) -> None:
+    """Collect the wheels of third parties."""
+    platforms = [f"manylinux_2_{minor}_{architecture}" for minor in range(NEWEST_GLIBC_MINOR, 4, -1)]
+    platforms += [f"manylinux2014_{architecture}", f"linux_{architecture}"]
+    wanted = into / "requirements.txt"
+    wanted.write_text("".join(text for name, text in entries.items() if name not in SOURCE_ONLY), encoding="utf-8")
+    pip(
+        *("download", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", f"--dest={into}"),
+        *(f"--platform={platform}" for platform in platforms),
+        *("--implementation=cp", f"--python-version={python}", f"--requirement={wanted}"),
+    )
+    wanted.write_text("".join(entries[name] for name in SOURCE_ONLY if name in entries), encoding="utf-8")
+    build(into, "--require-hashes", f"--requirement={wanted}")
+
+
+def program_wheel(source: Path, into: Path) -> None:
+    """Make the wheel of Beemesh, from a copy: setuptools writes into the tree that it builds from."""
+    with tempfile.TemporaryDirectory() as copy:
+        for file in program_files(source):
+            target = Path(copy) / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        build(into, copy)
+
+
+def unpack(wheels: Path, tree: Path, python: str, *, launchers: bool) -> None:
+    """Lay wheels out as a virtual environment has them; with `launchers` also their commands."""
+    packages = tree / "lib" / f"python{python}" / "site-packages"
+    packages.mkdir(parents=True)
+    for wheel in sorted(wheels.glob("*.whl")):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(packages)  # noqa: S202 - its hash was checked, or it was made here
+    for data in packages.glob("*.data"):
+        for part in ("purelib", "platlib"):
+            if (data / part).is_dir():
+                shutil.copytree(data / part, packages, dirs_exist_ok=True)
+        shutil.rmtree(data)
+    if python == f"{sys.version_info.major}.{sys.version_info.minor}":
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        compileall.compile_dir(packages, quiet=2, invalidation_mode=mode, workers=0)
+    if launchers:
+        for entry_points in packages.glob("*.dist-info/entry_points.txt"):
+            write_launchers(entry_points, tree / "bin")
+
+
+def write_launchers(entry_points: Path, directory: Path) -> None:
+    """Write a small script for each command that a package declares."""
+    parser = configparser.ConfigParser()
+    parser.read(entry_points, encoding="utf-8")
+    directory.mkdir(exist_ok=True)
+    for name, target in parser.items("console_scripts"):
+        module, function = target.split(":")
+        script = directory / name
+        script.write_text(_LAUNCHER.format(module=module, function=function), encoding="utf-8")
+        script.chmod(0o755)
+
+
+def archive(path: Path, python: str, collect: Callable[[Path], None], *, launchers: bool = False) -> bool:
+    """Make one archive of the wheels that `collect` puts into a directory; return False if it is there already."""
+    if path.exists():
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+        wheels, tree = Path(directory) / "wheels", Path(directory) / "tree"
+        wheels.mkdir()
+        collect(wheels)
+        unpack(wheels, tree, python, launchers=launchers)
+        unfinished = Path(directory) / "archive"
+        with tarfile.open(unfinished, "w:gz", compresslevel=4) as tar:
+            for part in sorted(tree.iterdir()):
+                tar.add(part, arcname=part.name, filter=_owned_by_root)
+        os.replace(unfinished, path)
+    return True
+
+
+def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = "root"
+    member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+    return member
+
+
+def main() -> None:
+    """Read the arguments, make the archives unless they are there, say where they are."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", type=Path, required=True, help="checkout of the node")
+    parser.add_argument("--out", type=Path, required=True, help="directory in which archives are kept")
+    parser.add_argument("--python", required=True, help="Python of the machines, such as 3.11")
+    parser.add_argument("--architecture", required=True, help="architecture of the machines, such as aarch64")
+    given = parser.parse_args()
+    python, architecture, source = given.python, given.architecture, given.source
+    entries = requirements(source / "requirements.lock")
+    packages_id = hashlib.sha256("".join(entries.values()).encode()).hexdigest()[:16]
+    own_id = program_id(source)
+    packages = given.out / f"packages-{packages_id}-{python}-{architecture}.tar.gz"
+    own = given.out / f"beemesh-{own_id}-{python}.tar.gz"
+    made = [
+        archive(packages, python, lambda into: dependency_wheels(entries, python, architecture, into)),
+        archive(own, python, lambda into: program_wheel(source, into), launchers=True),
+    ]
+    release = f"{own_id}-{packages_id}-{python}-{architecture}"
+    print(json.dumps({"archives": [str(packages), str(own)], "release": release, "made": any(made)}))
+
+
+if __name__ == "__main__":
+    main()
