@@ -34,6 +34,7 @@ from tests.node.protocol.support import (
     direct,
     handmade,
     peer,
+    presence,
     resigned,
 )
 
