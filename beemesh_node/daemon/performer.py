@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import msgspec
 import structlog
 import trio
 
@@ -30,7 +31,6 @@ from beemesh_node.healing.effects import (
 )
 from beemesh_node.healing.events import Answered, PodStartFailed, RecordHeld, Unanswered
 from beemesh_node.messaging.errors import MeshError
-from beemesh_node.protocol.codec import encode
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import (
     Ack,
@@ -105,7 +105,11 @@ class Performer:
 
     async def _persist(self, effects: Sequence[Effect]) -> dict[str, str]:
         """Write and remove claims. Returns the pods whose claim could not be written, and why: these must not start."""
-        puts = {(CLAIMS, e.claim.identity.pod_uid): encode(e.claim) for e in effects if isinstance(e, PersistClaim)}
+        puts = {
+            (CLAIMS, e.claim.identity.pod_uid): msgspec.json.encode(e.claim)
+            for e in effects
+            if isinstance(e, PersistClaim)
+        }
         gone = tuple((CLAIMS, e.pod_uid) for e in effects if isinstance(e, ForgetClaim))
         if not puts and not gone:
             return {}

@@ -47,6 +47,8 @@ class PresenceService:
         self._sequence = 0
         self._changed = trio.Event()
         self._newest: dict[MachineId, tuple[Presence, float]] = {}
+        self.own: Presence | None = None
+        """What this machine last told of itself."""
 
     @property
     def newest(self) -> dict[MachineId, tuple[Presence, float]]:
@@ -75,7 +77,8 @@ class PresenceService:
             self._changed = trio.Event()
             period = presence_period(len(self._newest) + 1)
             self._sequence += 1
-            await self._publish(self._describe(self._sequence, round(period * 1000)))
+            self.own = self._describe(self._sequence, round(period * 1000))
+            await self._publish(self.own)
             began = trio.current_time()
             with trio.move_on_after(period):
                 await self._changed.wait()

@@ -45,6 +45,11 @@ class MeshClock:
         self._offsets.pop(machine, None)
 
     @property
+    def has_answers(self) -> bool:
+        """Whether any machine has told the time."""
+        return bool(self._offsets)
+
+    @property
     def offset_ms(self) -> int:
         """Mesh time at `now` = 0, before floor and monotony: the (low) median, so that a minority cannot move it."""
         return median_low(self._offsets.values()) if self._offsets else self.fallback_ms

@@ -11,7 +11,8 @@ from beemesh_node.membership.clock import MeshClock
 from beemesh_node.messaging.directory import Contact
 from beemesh_node.messaging.local import LocalMember
 from beemesh_node.network.api import FrameStream, NetworkError, Refused
-from beemesh_node.protocol.hello import MAX_HELLO_FRAME, Hello, HelloRefused, Introduction
+from beemesh_node.protocol.greeting import MAX_HELLO_FRAME, HelloRefused
+from beemesh_node.protocol.hello import Hello, Introduction
 from beemesh_node.protocol.ids import PeerId
 
 

@@ -1,0 +1,156 @@
+"""What this machine tells operators: who is here, what is declared, which pods there are, what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import trio
+
+from beemesh_node.daemon.decisions import Decisions
+from beemesh_node.daemon.presence import PresenceService
+from beemesh_node.daemon.registry import Holding, Registry
+from beemesh_node.healing.core import Core
+from beemesh_node.messaging.directory import Contact
+from beemesh_node.messaging.errors import RemoteFailure
+from beemesh_node.messaging.exchange import Question
+from beemesh_node.messaging.local import LocalMember
+from beemesh_node.network.api import Host
+from beemesh_node.protocol.certificate import Certificate
+from beemesh_node.protocol.codec import encode
+from beemesh_node.protocol.ids import Uid
+from beemesh_node.protocol.messages import (
+    ClaimReport,
+    EventReport,
+    ListReply,
+    ListRequest,
+    MachineEntry,
+    Presence,
+    Resource,
+    WorkloadEntry,
+)
+
+T = TypeVar("T", MachineEntry, WorkloadEntry, ClaimReport, EventReport)
+
+MAX_ANSWER = 1_500_000
+"""Bytes of entries in one answer; what is beyond is left out, and the answer says so."""
+
+
+class Listing:
+    """Answers `ListRequest`, within the namespaces that the asker's certificate names."""
+
+    def __init__(
+        self, decisions: Decisions, registry: Registry, presence: PresenceService, member: LocalMember, host: Host
+    ) -> None:
+        self._core: Core = decisions.core
+        self._registry = registry
+        self._presence = presence
+        self._member = member
+        self._host = host
+
+    async def answer(self, question: Question) -> ListReply:
+        """See `ListRequest`. Raises `RemoteFailure` for an operator that may look at nothing of what is asked."""
+        request: ListRequest = question.payload
+        asker = question.sender.certificate
+        if request.namespace and not asker.allows("get", request.namespace):
+            raise RemoteFailure(
+                "Forbidden", f"{asker.name} may not get in namespace {request.namespace}; ask for a certificate with it"
+            )
+        match request.resource:
+            case Resource.MACHINES:
+                entries, truncated = _bounded(self._machines())
+                return ListReply(machines=entries, truncated=truncated)
+            case Resource.WORKLOADS:
+                workloads, truncated = _bounded(self._workloads(request, asker))
+                return ListReply(workloads=workloads, truncated=truncated)
+            case Resource.PODS:
+                pods, truncated = _bounded(self._pods(request, asker))
+                return ListReply(pods=pods, truncated=truncated)
+            case Resource.EVENTS:
+                events, truncated = _bounded(self._events(request, asker))
+                return ListReply(events=events, truncated=truncated)
+
+    def _machines(self) -> Iterable[MachineEntry]:
+        now = trio.current_time()
+        connected = {peer for peer, admission in self._host.peers().items() if isinstance(admission, Contact)}
+        own = self._member.session
+        yield MachineEntry(
+            own.certificate.machine_id,
+            own.certificate_bytes,
+            own.statement_bytes,
+            self._presence.own,
+            0,
+            connected=True,
+        )
+        for contact in self._member.contacts.machines():
+            if contact.machine == own.certificate.machine_id:
+                continue
+            heard = self._presence.newest.get(contact.machine)
+            age = 0 if heard is None else round((now - heard[1]) * 1000)
+            # The statement is in the entry already: twice would double the answer.
+            shown: Presence | None = None if heard is None else replace(heard[0], statement=b"")
+            yield MachineEntry(
+                contact.machine,
+                contact.certificate_bytes,
+                contact.statement_bytes,
+                shown,
+                age,
+                connected=contact.peer in connected,
+            )
+
+    def _workloads(self, request: ListRequest, asker: Certificate) -> Iterable[WorkloadEntry]:
+        for holding in self._registry:
+            record = holding.attested.record
+            if _wanted(request, asker, record.namespace, record.uid, (record.name,)):
+                yield self._workload(holding, content=request.content)
+
+    def _workload(self, holding: Holding, *, content: bool) -> WorkloadEntry:
+        overview = self._core.workload(Uid(holding.attested.record.uid))
+        return WorkloadEntry(
+            record=holding.attested.raw,
+            blocks=tuple(holding.blocks.values()) if content else (),
+            guardians=overview.guardians if overview else (),
+            coordinator=(overview.coordinator or "") if overview else "",
+            shadowed=overview.shadowed if overview else False,
+            message=overview.message if overview else "",
+            progress_failed=overview.progress_failed if overview else False,
+            progressed_at=overview.progressed_at if overview else 0,
+        )
+
+    def _pods(self, request: ListRequest, asker: Certificate) -> Iterable[ClaimReport]:
+        known = [
+            report for overview in self._core.workloads() for report in self._core.claims(overview.declaration.uid)
+        ]
+        # Own claims again: those of a declaration that is deleted go on until their pods have ended.
+        reports = {report.pod_uid: report for report in (*known, *self._core.own_claims())}
+        for report in reports.values():
+            names = (report.workload, report.pod_name)
+            if _wanted(request, asker, report.namespace, report.claim.uid, names):
+                yield report
+
+    def _events(self, request: ListRequest, asker: Certificate) -> Iterable[EventReport]:
+        for event in self._core.events():
+            if _wanted(request, asker, event.namespace, event.uid, (event.name,)):
+                yield event
+
+
+def _wanted(request: ListRequest, asker: Certificate, namespace: str, uid: str, names: Sequence[str]) -> bool:
+    return (
+        (not request.namespace or request.namespace == namespace)
+        and (not request.uid or request.uid == uid)
+        and (not request.name or request.name in names)
+        and asker.allows("get", namespace)
+    )
+
+
+def _bounded(entries: Iterable[T]) -> tuple[tuple[T, ...], bool]:
+    """Take entries while they fit, and tell whether some did not."""
+    taken: list[T] = []
+    size = 0
+    for entry in entries:
+        size += len(encode(entry))
+        if size > MAX_ANSWER:
+            return tuple(taken), True
+        taken.append(entry)
+    return tuple(taken), False

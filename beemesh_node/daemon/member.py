@@ -1,0 +1,107 @@
+"""This machine as a member: opened from its state directory, kept fresh while the daemon runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import structlog
+import trio
+
+from beemesh_node.crypto import generate_kem_key
+from beemesh_node.daemon.enrolment import Membership, load_membership
+from beemesh_node.daemon.store import FACTS, Store, StoreError
+from beemesh_node.membership.clock import MeshClock
+from beemesh_node.messaging.directory import ContactBook
+from beemesh_node.messaging.local import LocalMember
+from beemesh_node.protocol.errors import ProtocolError
+from beemesh_node.protocol.ids import SessionId
+from beemesh_node.protocol.session import KEM_LIFETIME_MS, new_session_id, start_session
+
+log = structlog.get_logger()
+
+_CLOCK = "clock"
+_PERSIST_EVERY = 60.0
+"""Seconds between two writes of mesh time: how far it may have to be made up after a power loss."""
+_KEM_FRESH_SECONDS = 0.8 * KEM_LIFETIME_MS / 1000
+"""A KEM key is replaced before its week is over."""
+
+
+class LocalMachine:
+    """Certificate, session and clock of this machine."""
+
+    def __init__(self, membership: Membership, store: Store, limiter: trio.CapacityLimiter) -> None:
+        """`limiter` admits one thread to the `store` at a time. Raises `StoreError`."""
+        persisted = store.get(FACTS, _CLOCK)
+        floor = max(int(persisted or b"0"), membership.certificate.not_before)
+        wall_ms = time.time_ns() // 1_000_000
+        self.membership = membership
+        self.clock = MeshClock(floor, wall_ms - round(trio.current_time() * 1000))
+        self.member = LocalMember(
+            start_session(
+                membership.identity.signing,
+                generate_kem_key(),
+                membership.certificate,
+                membership.certificate_bytes,
+                new_session_id(),
+                self.mesh_time(),
+            ),
+            ContactBook(membership.trust),
+            self.mesh_time,
+        )
+        self.member.add_epoch(membership.epoch_secret)
+        self._store, self._limiter = store, limiter
+        # A clock that is behind what was known before cannot be right: others have to tell the time.
+        self._wall_clock_plausible = wall_ms >= floor
+
+    def mesh_time(self) -> int:
+        """Mesh time in ms."""
+        return self.clock.time_ms(trio.current_time())
+
+    def time_known(self) -> bool:
+        """Whether mesh time is more than a lower bound."""
+        return self._wall_clock_plausible or self.clock.has_answers
+
+    async def keep(self) -> None:
+        """Persist mesh time and replace the KEM key when its time is over, for ever."""
+        fresh_until = trio.current_time() + _KEM_FRESH_SECONDS
+        while True:
+            await trio.sleep(_PERSIST_EVERY)
+            value = {(FACTS, _CLOCK): str(self.mesh_time()).encode()}
+            try:
+                await trio.to_thread.run_sync(self._store.write, value, limiter=self._limiter)
+            except StoreError as error:
+                log.warning("mesh time not written", error=str(error))
+            if trio.current_time() >= fresh_until:
+                self._renew()
+                fresh_until = trio.current_time() + _KEM_FRESH_SECONDS
+
+    async def reload(self, state: Path) -> None:
+        """Take up a certificate and trust bundle that were replaced on disk; what cannot be used is logged."""
+        try:
+            fresh = await trio.to_thread.run_sync(load_membership, state)
+            for bundle in fresh.trust.chain:
+                self.member.contacts.trust.adopt(bundle)
+        except (ProtocolError, OSError, ValueError) as error:
+            log.warning("certificates not reloaded", error=str(error))
+            return
+        if fresh.certificate.machine_id != self.membership.certificate.machine_id:
+            log.warning("certificates not reloaded", error="another machine's certificate: restart beemeshd")
+            return
+        self.membership = fresh
+        self._renew()
+        log.info("certificates reloaded", not_after=fresh.certificate.not_after)
+
+    def _renew(self) -> None:
+        membership = self.membership
+        session_id: SessionId = self.member.session.statement.session_id
+        self.member.renew(
+            start_session(
+                membership.identity.signing,
+                generate_kem_key(),
+                membership.certificate,
+                membership.certificate_bytes,
+                session_id,
+                self.mesh_time(),
+            )
+        )

@@ -1,0 +1,239 @@
+"""The daemon: every part made, joined and supervised. Nothing is decided here."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+import trio
+
+from beemesh_node import __version__
+from beemesh_node.crypto.errors import CryptoError
+from beemesh_node.daemon.config import DaemonConfig
+from beemesh_node.daemon.decisions import Decisions
+from beemesh_node.daemon.enrolment import EnrolmentError, load_membership
+from beemesh_node.daemon.listing import Listing
+from beemesh_node.daemon.local_socket import LocalSocketError, bind_local_socket, serve_local_socket
+from beemesh_node.daemon.logs import configure_logs
+from beemesh_node.daemon.member import LocalMachine
+from beemesh_node.daemon.notify import ServiceManager
+from beemesh_node.daemon.peers import Peers
+from beemesh_node.daemon.performer import Performer
+from beemesh_node.daemon.pods import Pods
+from beemesh_node.daemon.presence import PresenceService
+from beemesh_node.daemon.questions import Questions
+from beemesh_node.daemon.registry import Registry
+from beemesh_node.daemon.self_description import SelfDescription
+from beemesh_node.daemon.state_key import StateKeyError, state_key
+from beemesh_node.daemon.store import CLAIMS, Store, StoreError
+from beemesh_node.daemon.streams import Streams
+from beemesh_node.healing.config import Config
+from beemesh_node.healing.core import Core
+from beemesh_node.healing.declaration import Declaration
+from beemesh_node.healing.effects import HeldClaim
+from beemesh_node.healing.events import Adopted, DeclarationStored, TimeSet
+from beemesh_node.messaging.exchange import Exchange
+from beemesh_node.messaging.gatekeeper import MemberGatekeeper
+from beemesh_node.network.api import Host, HostConfig, NetworkError
+from beemesh_node.network.host import open_host
+from beemesh_node.protocol.errors import ProtocolError
+from beemesh_node.protocol.messages import ListRequest
+from beemesh_node.runtime.runtime import Runtime
+from beemesh_node.workloads.pod import PodStatus
+
+log = structlog.get_logger()
+
+_TIME_EVERY = 30.0
+_LEAVE_WITHIN = 1.0
+
+_FATAL = (
+    CryptoError, EnrolmentError, LocalSocketError, NetworkError, OSError, ProtocolError, StateKeyError, StoreError,
+)  # fmt: skip
+
+
+def run(config: DaemonConfig) -> None:
+    """Run the daemon until SIGTERM or SIGINT. Exits 1 with one line that says why when it cannot start."""
+    configure_logs(config.log)
+    try:
+        trio.run(_run, config)
+    except* _FATAL as group:
+        first = group.exceptions[0]
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        print(f"beemeshd: {first}", file=sys.stderr)
+        sys.exit(1)
+
+
+async def _run(config: DaemonConfig) -> None:
+    service = ServiceManager()
+    state = config.state_path
+    membership = await trio.to_thread.run_sync(load_membership, state)
+    key, kept_by = await trio.to_thread.run_sync(state_key, state)
+    with ExitStack() as stack:
+        store = Store(state / "state.db", key)
+        stack.callback(store.close)
+        limiter = trio.CapacityLimiter(1)
+        machine = LocalMachine(membership, store, limiter)
+        registry = Registry(store, limiter, membership.trust)
+        listener = bind_local_socket(Path(config.local_socket))
+        stack.callback(listener.close)
+        gatekeeper = MemberGatekeeper(machine.member, machine.clock, machine.time_known)
+        async with open_host(_host_config(config, machine), gatekeeper) as host, trio.open_nursery() as nursery:
+            node = Node(config, machine, registry, store, limiter, host, nursery, kept_by)
+            await node.start(service)
+            nursery.start_soon(serve_local_socket, Path(config.local_socket), listener, node.status)
+            await _until_stopped(config, machine)
+            service.stopping()
+            with trio.move_on_after(_LEAVE_WITHIN):
+                await node.presence.leave(restarting=True)
+            nursery.cancel_scope.cancel()
+    log.info("stopped; containers go on running")
+
+
+async def _until_stopped(config: DaemonConfig, machine: LocalMachine) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            if number != signal.SIGHUP:
+                log.info("stopping", signal=signal.Signals(number).name)
+                return
+            await machine.reload(config.state_path)
+
+
+def _host_config(config: DaemonConfig, machine: LocalMachine) -> HostConfig:
+    membership = machine.membership
+    return HostConfig(
+        identity_seed=membership.identity.peer.export_seed(),
+        private_network_key=membership.network_key,
+        listen=config.listen,
+        announce=config.announce,
+        bootstrap=tuple(
+            address
+            for address in dict.fromkeys((*config.bootstrap, *membership.bootstrap))
+            if not address.endswith(f"/p2p/{membership.certificate.peer_id}")
+        ),
+    )
+
+
+class Node:
+    """The parts of a running daemon."""
+
+    def __init__(
+        self,
+        config: DaemonConfig,
+        machine: LocalMachine,
+        registry: Registry,
+        store: Store,
+        limiter: trio.CapacityLimiter,
+        host: Host,
+        nursery: trio.Nursery,
+        state_key_kept_by: str,
+    ) -> None:
+        """`nursery` owns everything that goes on; `limiter` admits one thread to the `store`."""
+        self._machine, self._registry, self._host = machine, registry, host
+        self._store, self._limiter, self._nursery = store, limiter, nursery
+        self._kept_by = state_key_kept_by
+        certificate = machine.membership.certificate
+        core_config = Config(seed=secrets.token_bytes(16), started_at_ms=machine.mesh_time())
+        self._decisions = Decisions(Core(certificate.machine_id, core_config))
+        self._exchange = Exchange(host, machine.member, relays=True)
+        self._description = SelfDescription(config, machine, host, self._decisions.core)
+        self._pods = Pods(self._description.runtime_config(), registry, self._decisions.put)
+        self._description.pods = self._pods
+        self.presence = PresenceService(
+            host, machine.member, self._exchange, self._description.presence, self._decisions.put
+        )
+        peers = Peers(self._exchange, machine.member.contacts, host)
+        self._performer = Performer(self._decisions, peers, self._pods, registry, store, limiter, nursery)
+
+    async def start(self, service: ServiceManager) -> None:
+        """Take up what the disk holds, then begin everything; returns when others can be answered."""
+        stored = await self._registry.load()
+        self._registry.announce = self._stored
+        listing = Listing(self._decisions, self._registry, self.presence, self._machine.member, self._host)
+        self._exchange.answer(
+            {
+                **Questions(self._decisions, self._registry).handlers,
+                **Streams(self._pods).handlers,
+                ListRequest: listing.answer,
+            }
+        )
+        self._nursery.start_soon(self._decisions.run, self._performer.perform)
+        await self._tell_time()
+        for declaration in stored:
+            await self._decisions.put(DeclarationStored(declaration))
+        for task in (self._keep_time, self._machine.keep, self.presence.run, service.watchdog, self._look_around):
+            self._nursery.start_soon(task)
+        self._nursery.start_soon(self._pods.run, self._adopt)
+        certificate = self._machine.membership.certificate
+        service.ready(f"{certificate.name}: member of mesh {certificate.mesh_id.hex()[:16]}")
+        log.info(
+            "started",
+            version=__version__,
+            machine=certificate.machine_id,
+            peer=self._host.peer_id,
+            mesh=certificate.mesh_id.hex()[:16],
+            declarations=len(stored),
+            state_key=self._kept_by,
+        )
+
+    def status(self) -> Mapping[str, Any]:
+        """What the local socket tells."""
+        certificate = self._machine.membership.certificate
+        return {
+            "version": __version__,
+            "machine": certificate.machine_id,
+            "name": certificate.name,
+            "mesh": certificate.mesh_id.hex(),
+            "peer": self._host.peer_id,
+            "addresses": list(self._host.addresses()),
+            "certificateNotAfter": certificate.not_after,
+            "meshTime": self._machine.mesh_time(),
+            "stateKey": self._kept_by,
+            "runtime": {"ready": self._pods.ready, "reason": self._pods.reason},
+            "members": [member.name for member in self._decisions.core.members()],
+            "peers": len(self._host.peers()),
+            "declarations": len(self._registry),
+            "pods": len(self._decisions.core.own_claims()),
+            "refused": self._machine.member.counters.snapshot(),
+            "network": dict(self._host.counters),
+        }
+
+    async def _stored(self, declaration: Declaration, fresh: bool) -> None:
+        await self._decisions.put(DeclarationStored(declaration, fresh))
+
+    async def _adopt(self, runtime: Runtime, found: tuple[PodStatus, ...]) -> None:
+        """Tell the core what this machine is and what runs on it. It believes the second part once only."""
+        await self._decisions.put(await self._description.local_changed(runtime))
+        rows = await trio.to_thread.run_sync(self._store.items, CLAIMS, limiter=self._limiter)
+        claims = tuple(msgspec.json.decode(value, type=HeldClaim) for _, value in rows)
+        await self._decisions.put(Adopted(claims, found))
+        self.presence.changed()
+        log.info("adopted", pods=len(found), claims=len(claims))
+
+    async def _look_around(self) -> None:
+        """Notice what changes about this machine without an event: images, Podman's health, reserved amounts."""
+        last: object = None
+        while True:
+            await trio.sleep(self._description.LOOK_EVERY)
+            runtime = self._pods.runtime
+            if runtime is not None and (fresh := await self._description.refreshed(runtime)) is not None:
+                await self._decisions.put(fresh)
+            now = (self._decisions.core.reserved(), self._pods.ready)
+            if now != last:
+                last = now
+                self.presence.changed()
+
+    async def _keep_time(self) -> None:
+        while True:
+            await trio.sleep(_TIME_EVERY)
+            await self._tell_time()
+
+    async def _tell_time(self) -> None:
+        await self._decisions.put(TimeSet(self._machine.mesh_time() - round(trio.current_time() * 1000)))
