@@ -105,11 +105,8 @@ class Performer:
 
     async def _persist(self, effects: Sequence[Effect]) -> dict[str, str]:
         """Write and remove claims. Returns the pods whose claim could not be written, and why: these must not start."""
-        puts = {
-            (CLAIMS, e.claim.identity.pod_uid): msgspec.json.encode(e.claim)
-            for e in effects
-            if isinstance(e, PersistClaim)
-        }
+        held = [effect.claim for effect in effects if isinstance(effect, PersistClaim)]
+        puts = {(CLAIMS, claim.identity.pod_uid): msgspec.json.encode(claim) for claim in held}
         gone = tuple((CLAIMS, e.pod_uid) for e in effects if isinstance(e, ForgetClaim))
         if not puts and not gone:
             return {}
