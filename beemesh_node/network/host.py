@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
+from trio import TaskStatus
 
 from beemesh_node.network.addresses import parse_with_peer
 from beemesh_node.network.api import (
@@ -222,7 +223,7 @@ class MeshHost:
 
     # Lives
 
-    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self, task_status: TaskStatus[None]) -> None:
         """Run one life of the stack after another, until cancelled; report started once the first one lives."""
         backoff = Backoff(self._config.limits.restart_min, self._config.limits.restart_max)
         started = False
@@ -247,21 +248,24 @@ class MeshHost:
     async def _one_life(self) -> AsyncIterator[None]:
         from beemesh_node.network.life import live  # imports libp2p: only once a host opens
 
-        async with live(self._surroundings()) as life:
-            for protocol in self._handlers:
-                self._register(life, protocol)
-            self._life = life
-            self._alive.set()
-            for topic in self._topics:
-                life.nursery.start_soon(self._join_topic, life, topic)
-            life.nursery.start_soon(self._keeper.run)
-            try:
-                yield
-            finally:
-                gone = list(self.peers())
-                self._life = None
-                self._alive = trio.Event()
-                for peer in gone:
+        life: Life | None = None
+        try:
+            async with live(self._surroundings()) as life:
+                for protocol in self._handlers:
+                    self._register(life, protocol)
+                self._life = life
+                self._alive.set()
+                for topic in self._topics:
+                    life.nursery.start_soon(self._join_topic, life, topic)
+                life.nursery.start_soon(self._keeper.run)
+                try:
+                    yield
+                finally:
+                    self._life = None
+                    self._alive = trio.Event()
+        finally:
+            if life is not None:
+                for peer in life.links.admissions():  # those whose connections could not be closed in time
                     self._emit(Gone(peer))
 
     def _surroundings(self) -> "Surroundings":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
+from trio import TaskStatus
 
 from beemesh_node.network.addresses import parse
 from beemesh_node.network.api import Gatekeeper, HostConfig, ListenFailed, PeerEvent
@@ -180,7 +181,7 @@ def _make_swarm(config: HostConfig, links: Links, counters: Counters, without: C
 async def _running(swarm: MeshSwarm) -> AsyncIterator[None]:
     """Run the swarm for the length of the block, and then until all peers were told, even if the block is cancelled."""
 
-    async def run(task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+    async def run(task_status: TaskStatus[trio.CancelScope]) -> None:
         with trio.CancelScope(shield=True) as scope:
             async with background_trio_service(swarm):
                 task_status.started(scope)
@@ -193,6 +194,9 @@ async def _running(swarm: MeshSwarm) -> AsyncIterator[None]:
         finally:
             with trio.move_on_after(_FAREWELL) as farewell:
                 farewell.shield = True
+                swarm.links.stop()
+                for listener in swarm.listeners.values():
+                    await listener.close()
                 async with trio.open_nursery() as closing:
                     for connection in swarm.get_connections():
                         closing.start_soon(connection.close)

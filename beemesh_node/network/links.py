@@ -77,6 +77,7 @@ class Links:
         self._shunned = shunned
         self.on_admitted: Callable[[PeerId], None] = lambda peer: None
         self.on_lost: Callable[[Any], None] = lambda connection: None
+        self._stopping = False
         self._links: dict[Any, Link] = {}
         self._admitted: dict[PeerId, list[Link]] = {}
         self._client = MultiselectClient()
@@ -108,6 +109,10 @@ class Links:
             del self._shunned[known]
         self._shunned[peer] = now + self._limits.refusal_backoff
 
+    def stop(self) -> None:
+        """Admit nobody any more."""
+        self._stopping = True
+
     def check_not_shunned(self, peer: PeerId) -> None:
         """Raise AdmissionRefused if the peer was refused a moment ago."""
         if self._shunned.get(peer, 0.0) > trio.current_time():
@@ -124,7 +129,7 @@ class Links:
         try:
             self.check_not_shunned(link.peer)
             link.admission = await self._greet(link)
-            if not link.alive:
+            if self._stopping or not link.alive:
                 raise AdmissionRefused("the connection was lost during hello")
             link.admitted = True
             self._admitted.setdefault(link.peer, []).append(link)
