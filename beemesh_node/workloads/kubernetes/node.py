@@ -61,14 +61,18 @@ def _status(entry: MachineEntry, certificate: Certificate, now: int) -> Shape:
     return status | {
         "allocatable": dict(resources),
         "capacity": resources,
+        # Kubernetes requires fields here that a mesh knows nothing of; they are empty.
         "nodeInfo": {
             "architecture": presence.architecture,
+            "bootID": "",
             "containerRuntimeVersion": f"podman://{presence.runtime_version}",
             "kernelVersion": presence.kernel,
+            "kubeProxyVersion": "",
             "kubeletVersion": presence.node_version,
             "machineID": entry.machine,
             "operatingSystem": presence.operating_system,
             "osImage": presence.operating_system,
+            "systemUUID": "",
         },
     }
 
