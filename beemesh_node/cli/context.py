@@ -170,6 +170,17 @@ def resolve(settings: Settings) -> Context:
     return named(name)
 
 
+def default_namespace(settings: Settings) -> str:
+    """The namespace of what names none: the command line's, the environment's, the context's, or `default`."""
+    chosen = settings.namespace or os.environ.get("BEEMESH_NAMESPACE")
+    if chosen:
+        return chosen
+    try:
+        return ContextSettings.load(resolve(settings)).namespace
+    except CliError:
+        return "default"  # without a context only what needs no mesh can be done, and that must not fail for it
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises `FileNotFoundError`, and `CliError` for anything unusable."""
     try:

@@ -8,8 +8,9 @@ from typing import Generic, TypeVar
 
 import trio
 
+from beemesh_node.cli.errors import CliError
 from beemesh_node.cli.session import Session
-from beemesh_node.messaging.errors import AuthenticationRefused, MeshError
+from beemesh_node.messaging.errors import AuthenticationRefused, MeshError, MeshUnreachable
 from beemesh_node.protocol.ids import MachineId
 
 T = TypeVar("T")
@@ -20,6 +21,10 @@ TIMEOUT = 8.0
 """Seconds that one machine has for its answer."""
 PATIENCE = 1.0
 """Seconds that the last ones have once most have answered: a machine that just died must not hold up every command."""
+
+
+class ConnectionLostError(CliError):
+    """The machine through which everything went does not answer any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ async def gather(
     """Ask every machine of `machines` the same and return what came.
 
     Once `enough` says so of the replies (by default: most of the machines have answered) the others have `PATIENCE`
-    seconds left. A refusal of the asker as such (`AuthenticationRefused`) is raised: all would say the same.
+    seconds left. Raised is what concerns all of them: `AuthenticationRefused`, and `ConnectionLostError` when the entry
+    is gone.
     """
     asked = tuple(dict.fromkeys(machines))
     replies: dict[MachineId, T] = {}
@@ -58,6 +64,12 @@ async def gather(
                     replies[machine] = await session.ask(machine, payload, reply, timeout=within)
                 except AuthenticationRefused:
                     raise
+                except MeshUnreachable as error:
+                    if machine == session.entry:
+                        raise ConnectionLostError(
+                            f"the connection to the mesh was lost: {error}; run it again"
+                        ) from error
+                    silent[machine] = str(error)
                 except MeshError as error:
                     silent[machine] = str(error)
             if satisfied(replies):

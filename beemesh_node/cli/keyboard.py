@@ -40,7 +40,7 @@ async def typed() -> AsyncIterator[bytes]:
     """What comes in on standard input, until its end. Iterate in one task and nowhere else."""
     while True:
         # A read that nobody waits for any more dies with the process.
-        data = await trio.to_thread.run_sync(_read, abandon_on_cancel=True)
+        data = await trio.to_thread.run_sync(_read, abandon_on_cancel=True)  # type: ignore[call-arg, unused-ignore]
         if not data:
             return
         yield data

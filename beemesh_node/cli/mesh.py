@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from typing import TypeVar
 
 import trio
 
-from beemesh_node.cli.context import Context, ContextSettings, resolve
+from beemesh_node.cli.context import Context, ContextSettings, default_namespace, resolve
 from beemesh_node.cli.errors import InvalidInputError
+from beemesh_node.cli.gather import ConnectionLostError
 from beemesh_node.cli.operator import Operator, load_operator
 from beemesh_node.cli.options import settings
 from beemesh_node.cli.progress import progress
@@ -19,6 +19,7 @@ from beemesh_node.cli.session import Session
 from beemesh_node.cli.terminal import note
 from beemesh_node.cli.times import now_ms
 from beemesh_node.crypto.errors import KeyStoreError
+from beemesh_node.messaging.errors import MeshUnreachable, RequestTimeout
 from beemesh_node.protocol.certificate import Certificate
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import MachineId
@@ -30,6 +31,8 @@ _ADDRESSES_ENOUGH = 16
 _ADDRESSES_OF_ONE = 2
 _CONNECT_WITHIN = 15.0
 """Seconds for one of the first addresses to answer."""
+_RECONNECT_PAUSE = 0.5
+"""Seconds before a lost connection is made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,13 @@ class Mesh:
     def chain(self, certificate: bytes) -> Certificate:
         """Verify a certificate against the roots, without its dates. Raises `ProtocolError`."""
         return self.operator.trust.verify_chain(certificate)
+
+    async def refresh(self) -> None:
+        """Learn anew which machines there are. Raises `ConnectionLostError`."""
+        try:
+            await self.session.refresh()
+        except (MeshUnreachable, RequestTimeout) as error:
+            raise ConnectionLostError(f"the connection to the mesh was lost: {error}; run it again") from error
 
     def machine_name(self, machine: str) -> str:
         """What people call a machine; its id when its certificate is not known."""
@@ -58,8 +68,12 @@ class Mesh:
 Work = Callable[[Mesh], Awaitable[T]]
 
 
-def in_mesh(work: Work[T]) -> T:
-    """Connect as the options of the running command say, do `work`, and return what it returns."""
+def in_mesh(work: Work[T], *, steadily: bool = False) -> T:
+    """Connect as the options of the running command say, do `work`, and return what it returns.
+
+    With `steadily` a lost connection is made anew, if need be through another machine, and `work` done from its start:
+    for what only looks, and for what knows by itself what it has done already.
+    """
     chosen = settings()
     context = resolve(chosen)
     loaded = ContextSettings.load(context)
@@ -71,12 +85,22 @@ def in_mesh(work: Work[T]) -> T:
     operator = load_operator(context, loaded)
     if warning := operator.expires_soon:
         note(warning)
-    namespace = chosen.namespace or os.environ.get("BEEMESH_NAMESPACE") or loaded.namespace
+    namespace = default_namespace(chosen)
 
-    async def run() -> T:
+    async def once() -> T:
         async with connect(operator) as session:
             _remember_addresses(context, loaded, session)
             return await work(Mesh(session, operator, namespace))
+
+    async def run() -> T:
+        while True:
+            try:
+                return await once()
+            except (ConnectionLostError, ExceptionGroup) as error:
+                if not steadily or not _is_lost_connection(error):
+                    raise
+            note("The connection was lost; connecting anew.")
+            await trio.sleep(_RECONNECT_PAUSE)
 
     return trio.run(run)
 
@@ -107,6 +131,12 @@ async def connect(operator: Operator) -> AsyncIterator[Session]:
         async with open_session(local, operator.trust, network, now_ms, timeout=_CONNECT_WITHIN) as session:
             line.end()
             yield session
+
+
+def _is_lost_connection(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_lost_connection(each) for each in error.exceptions)
+    return isinstance(error, ConnectionLostError)
 
 
 def _remember_addresses(context: Context, loaded: ContextSettings, session: Session) -> None:

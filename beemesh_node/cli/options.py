@@ -33,11 +33,6 @@ class Settings:
     context: str | None = None
     namespace: str | None = None
 
-    @property
-    def namespace_or_default(self) -> str:
-        """The namespace that names without one mean."""
-        return self.namespace or "default"
-
 
 def settings(ctx: click.Context | None = None) -> Settings:
     """The settings of the running command line."""
@@ -81,7 +76,7 @@ def namespace_option(command: F) -> F:
         metavar="NS",
         expose_value=False,
         callback=_store("namespace"),
-        help="Namespace (default: default).",
+        help="Namespace (else BEEMESH_NAMESPACE, else the context's).",
     )(command)
 
 

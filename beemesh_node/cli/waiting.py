@@ -163,4 +163,4 @@ class _Pace:
         self._pause = min(_LONGEST, self._pause * _GROWTH)
         if trio.current_time() - self._refreshed > _REFRESH:
             self._refreshed = trio.current_time()
-            await mesh.session.refresh()
+            await mesh.refresh()

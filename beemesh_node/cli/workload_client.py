@@ -164,11 +164,15 @@ class WorkloadClient:
         return open_record(raw, self._mesh.chain)
 
 
-def not_found(kind: str, name: str, namespace: str, seen: Survey) -> CliError:
+class NotFoundError(CliError):
+    """Nothing is declared under the name."""
+
+
+def not_found(kind: str, name: str, namespace: str, seen: Survey) -> NotFoundError:
     """Nothing is declared under a name, as far as those know that answered."""
     what = f"{kind.lower() or 'workload'}/{name}"
     missing = f" ({len(seen.silent)} machines did not answer)" if seen.silent else ""
-    return CliError(
+    return NotFoundError(
         f"{what} not found in namespace {namespace}{missing}: see `beectl get workloads -A` for what is declared"
     )
 
