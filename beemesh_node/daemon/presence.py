@@ -151,7 +151,7 @@ class PresenceService:
         """Speak at once to who has just come, so that it need not wait for the next period."""
         with self._host.peer_events() as events:
             async for event in events:
-                log.info("peer", peer=event.peer, event=type(event).__name__.lower())
+                log.info("connection", peer=event.peer, became=type(event).__name__.lower())
                 if not isinstance(event, Gone):
                     self._changed.set()
 

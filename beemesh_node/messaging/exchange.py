@@ -20,9 +20,9 @@ from beemesh_node.messaging.errors import (
     RequestTimeout,
 )
 from beemesh_node.messaging.local import LocalMember
-from beemesh_node.messaging.relay import pipe
 from beemesh_node.messaging.wire import MAX_DIRECT, MESSAGE
 from beemesh_node.network.api import FrameStream, Host, NetworkError, Refused, Unreachable
+from beemesh_node.network.pipe import pipe
 from beemesh_node.protocol.certificate import Role
 from beemesh_node.protocol.counters import Refused as MessageRefused
 from beemesh_node.protocol.counters import UnknownSender
@@ -228,7 +228,7 @@ class Exchange:
         try:
             async with self._host.open(target.peer, MESSAGE) as onward:
                 await self._put(stream, question.sender, Ack())
-                await pipe(stream, onward)
+                await pipe(stream, onward, MAX_DIRECT)
         except (Refused, Unreachable) as error:
             failure = Failure("Unavailable", f"{target.certificate.name} cannot be reached from here: {error}")
             await self._put(stream, question.sender, failure)
