@@ -1,9 +1,15 @@
-"""The frames of hello as they travel: one byte for the kind, then FlatBuffers. When they come, says `hello`."""
+"""The frames of hello as they travel: one byte for the kind, then FlatBuffers; a proof has a fixed layout instead.
+
+Greetings are hashed whole into what is signed. A proof is not, so no bit of it may be without meaning, which
+FlatBuffers cannot promise. When which frame comes, says `hello`.
+"""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Final, TypeVar
 
 from beemesh_node.crypto import SEAL_OVERHEAD, SIGNATURE_SIZE
@@ -15,6 +21,11 @@ MAX_HELLO_FRAME: Final = 96 * 1024
 """Bytes of a frame at most. A greeting has about 10.6 KB, and 16 KB more at most for each recent trust bundle."""
 CHALLENGE_SIZE: Final = 32
 SECRET_SIZE: Final = 32
+
+_GREETING_BYTE, _PROOF_BYTE, _REFUSAL_BYTE = b"\1", b"\2", b"\3"
+_PROOF: Final = struct.Struct(f">{SECRET_SIZE + SEAL_OVERHEAD}sQ{SIGNATURE_SIZE}s")
+
+Frame = TypeVar("Frame")
 
 
 class HelloRefusal(StrEnum):
@@ -57,14 +68,6 @@ class HelloRefused(ProtocolError):
         return None if self.reason is HelloRefusal.BY_PEER else pack(GreetingRefusal(self.reason.value))
 
 
-class _Kind(IntEnum):
-    """First byte of a frame."""
-
-    GREETING = 1
-    PROOF = 2
-    REFUSAL = 3
-
-
 @dataclass(frozen=True, slots=True)
 class Greeting:
     """The first frame of each side: what it claims."""
@@ -85,7 +88,7 @@ class Greeting:
 
 @dataclass(frozen=True, slots=True)
 class GreetingProof:
-    """The second frame of each side: the proof of it."""
+    """The second frame of each side: the proof of it. `sealed ‖ mesh time (8 bytes, big-endian) ‖ signature`."""
 
     sealed: bytes
     """32 random bytes, sealed to the other's KEM key."""
@@ -97,6 +100,21 @@ class GreetingProof:
         if len(self.sealed) != SECRET_SIZE + SEAL_OVERHEAD or len(self.signature) != SIGNATURE_SIZE:
             raise ValueError("a sealed secret or signature has another size")
 
+    def pack(self) -> bytes:
+        """Return the fixed layout."""
+        return _PROOF.pack(self.sealed, self.mesh_time, self.signature)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> GreetingProof:
+        """Read the fixed layout.
+
+        Raises:
+            MalformedError: it has another length.
+        """
+        if len(data) != _PROOF.size:
+            raise MalformedError(f"a proof of {len(data)} bytes, {_PROOF.size} expected")
+        return cls(*_PROOF.unpack(data))
+
 
 @dataclass(frozen=True, slots=True)
 class GreetingRefusal:
@@ -105,33 +123,41 @@ class GreetingRefusal:
     reason: str
 
 
-Frame = TypeVar("Frame", Greeting, GreetingProof)
-_KINDS: Final[dict[type, _Kind]] = {
-    Greeting: _Kind.GREETING,
-    GreetingProof: _Kind.PROOF,
-    GreetingRefusal: _Kind.REFUSAL,
-}
-
-
 def pack(frame: Greeting | GreetingProof | GreetingRefusal) -> bytes:
     """Return the bytes of a frame."""
-    return bytes([_KINDS[type(frame)]]) + encode(frame)
+    if isinstance(frame, GreetingProof):
+        return _PROOF_BYTE + frame.pack()
+    return (_GREETING_BYTE if isinstance(frame, Greeting) else _REFUSAL_BYTE) + encode(frame)
 
 
-def parse(cls: type[Frame], data: bytes) -> Frame:
-    """Read the frame that must come next.
+def parse_greeting(data: bytes) -> Greeting:
+    """Read a frame that must be a greeting.
 
     Raises:
         HelloRefused: oversize, malformed, another frame, or the other side's refusal.
     """
+    return _parse(data, _GREETING_BYTE, lambda content: decode(Greeting, content))
+
+
+def parse_proof(data: bytes) -> GreetingProof:
+    """Read a frame that must be a proof.
+
+    Raises:
+        HelloRefused: oversize, malformed, another frame, or the other side's refusal.
+    """
+    return _parse(data, _PROOF_BYTE, GreetingProof.unpack)
+
+
+def _parse(data: bytes, due: bytes, read: Callable[[bytes], Frame]) -> Frame:
     if len(data) > MAX_HELLO_FRAME:
         raise HelloRefused(HelloRefusal.OVERSIZE, f"a frame of {len(data)} bytes, at most {MAX_HELLO_FRAME} fit")
+    kind, content = data[:1], data[1:]
     try:
-        if data[:1] == bytes([_Kind.REFUSAL]):
-            raise HelloRefused(HelloRefusal.BY_PEER, _told_reason(decode(GreetingRefusal, data[1:])))
-        if data[:1] != bytes([_KINDS[cls]]):
-            raise MalformedError(f"kind {data[:1].hex() or 'none'} came where a {cls.__name__} was due")
-        return decode(cls, data[1:])
+        if kind == _REFUSAL_BYTE:
+            raise HelloRefused(HelloRefusal.BY_PEER, _told_reason(decode(GreetingRefusal, content)))
+        if kind != due:
+            raise MalformedError(f"a frame of kind {kind.hex() or 'none'} came where {due.hex()} was due")
+        return read(content)
     except MalformedError as error:
         raise HelloRefused(HelloRefusal.MALFORMED, str(error)) from None
 

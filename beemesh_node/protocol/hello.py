@@ -41,7 +41,8 @@ from beemesh_node.protocol.greeting import (
     HelloRefusal,
     HelloRefused,
     pack,
-    parse,
+    parse_greeting,
+    parse_proof,
 )
 from beemesh_node.protocol.ids import Fingerprint, PeerId
 from beemesh_node.protocol.session import LocalSession, SessionStatement, open_statement
@@ -179,7 +180,7 @@ class Hello:
             HelloRefused: the peer is not to be admitted.
         """
         challenged = self._take(_Challenged)
-        claim = self._judge(parse(Greeting, frame), self._transcript(challenged.greeting, frame), now_ms)
+        claim = self._judge(parse_greeting(frame), self._transcript(challenged.greeting, frame), now_ms)
         try:
             sealed = seal(claim.statement.kem_public_key, self._secret, _SEAL_INFO + claim.transcript)
         except InvalidKeyError as error:
@@ -196,7 +197,7 @@ class Hello:
             HelloRefused: the peer is not to be admitted.
         """
         challenged_at_ms, claim, sealed = self._take(_Answered)
-        proof = parse(GreetingProof, frame)
+        proof = parse_proof(frame)
         signed = _signed(not self._initiator, claim.transcript, proof.mesh_time, proof.sealed)
         if not verify(claim.certificate.public_key, proof.signature, signed, _CONTEXT):
             raise HelloRefused(HelloRefusal.BAD_PROOF, f"{claim.certificate.name} did not sign this very hello")
@@ -219,9 +220,9 @@ class Hello:
     def _take(self, due: type[State]) -> State:
         """Return the state in which a step is due; unless the step succeeds, none is due any more."""
         state, self._state = self._state, _Over()
-        if not isinstance(state, due):
-            raise RuntimeError(f"hello: called in state {type(state).__name__}; see the order in the class")
-        return state
+        if isinstance(state, due):
+            return state
+        raise RuntimeError(f"hello: called in state {type(state).__name__}; see the order in the class")
 
     def _judge(self, greeting: Greeting, transcript: bytes, now_ms: int) -> _Claim:
         try:

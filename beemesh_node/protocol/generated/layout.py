@@ -151,11 +151,6 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("trust_sequence", "uint64"),
         ("trust", "[Bytes]"),
     ),
-    "GreetingProof": (
-        ("sealed", "[uint8]"),
-        ("mesh_time", "uint64"),
-        ("signature", "[uint8]"),
-    ),
     "GreetingRefusal": (
         ("reason", "string"),
     ),
