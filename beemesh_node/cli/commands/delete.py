@@ -101,16 +101,20 @@ def _delete(
     outcomes: list[Outcome] = []
     open_names = list(named)
     failures: list[CliError] = []
+    attempted: set[tuple[str, str, str]] = set()
 
     async def work(mesh: Mesh) -> None:
         client = WorkloadClient(mesh)
         while open_names:
-            namespace, kind, name = open_names[0]
+            present = open_names[0]
+            # After a lost connection, what is not there any more is what was deleted before it was lost.
+            missing_is_fine = ignore_not_found or present in attempted
+            attempted.add(present)
             try:
-                ended = await client.delete(namespace, kind, name)
+                ended = await client.delete(*present)
             except NotFoundError as error:
                 ended = []
-                if not ignore_not_found:
+                if not missing_is_fine:
                     failures.append(error)
             outcomes.extend(ended)
             del open_names[0]
