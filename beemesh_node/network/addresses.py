@@ -1,4 +1,4 @@
-"""Addresses as text: `/ip4/10.0.0.7/tcp/4001`, `/ip6/…`, `/dns/…`, `/dns4/…`, `/dns6/…`, each optionally with `/p2p/PEER`.
+"""Addresses as text: `/ip4/10.0.0.7/tcp/4001`, `/ip6/…`, `/dns/…`, `/dns4/…`, `/dns6/…`, then perhaps `/p2p/PEER`.
 
 A bounded subset of the multiaddr notation (https://multiformats.io/multiaddr). Names are resolved here, through trio,
 before anything is dialled: libp2p's own resolver brings a DNS client of its own and ignores the system's.
@@ -48,7 +48,9 @@ def parse(text: str) -> Address:
         raise InvalidAddress(f"an address has at most {MAX_LENGTH} characters, this one {len(text)}")
     parts = text.split("/")
     if len(parts) not in (5, 7) or parts[0] or parts[3] != "tcp" or (len(parts) == 7 and parts[5] != "p2p"):
-        raise InvalidAddress(f"{text!r} is not an address: write /ip4/ADDRESS/tcp/PORT or /dns/NAME/tcp/PORT, then /p2p/PEER")
+        raise InvalidAddress(
+            f"{text!r} is not an address: write /ip4/ADDRESS/tcp/PORT or /dns/NAME/tcp/PORT, then /p2p/PEER"
+        )
     kind, host = parts[1], parts[2]
     try:
         if kind in ("ip4", "ip6"):

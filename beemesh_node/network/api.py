@@ -1,7 +1,7 @@
 """What the rest of the node sees of the network: bytes in, bytes out, and who is at the other end.
 
-Nothing here imports libp2p, so that types can be named, and commands can start, without paying for it. The network knows
-nothing of certificates or payloads: whom to admit is asked of a `Gatekeeper`, what arrives is handed on as bytes.
+Nothing here imports libp2p, so that types can be named, and commands can start, without paying for it. The network
+knows nothing of certificates or payloads: whom to admit is asked of a `Gatekeeper`, what arrives is handed on as bytes.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -216,7 +216,7 @@ class HostConfig:
     listen: Sequence[str] = ()
     """Addresses to listen on, such as `/ip4/0.0.0.0/tcp/4001` or `/ip6/::/tcp/4001`."""
     announce: Sequence[str] = ()
-    """Addresses to tell others instead of those listened on (behind NAT); names are allowed: `/dns4/a.example/tcp/4001`."""
+    """Addresses to tell others instead of those listened on; may be names: `/dns4/a.example/tcp/4001`."""
     bootstrap: Sequence[str] = ()
     """Addresses, each ending in `/p2p/PEER`, that are dialled for ever."""
     light: bool = False
@@ -244,7 +244,7 @@ class Host(Protocol):
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What happened since the start, by name: `refused.*`, `contained.*`, `dials.*`, `connections.*`, `restarts`."""
+        """What happened so far, by name: `refused.*`, `contained.*`, `connections.*`, `restarts` and more."""
         ...
 
     def addresses(self) -> Sequence[str]:

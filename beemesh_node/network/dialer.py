@@ -19,7 +19,10 @@ _MAX_ADDRESSES = 8
 
 
 class Dialer:
-    """Makes admitted connections. libp2p's own dialling tries one address a peer and blocks the peer after a failure."""
+    """Makes admitted connections.
+
+    libp2p's own dialling tries one address of a peer, and none for a minute after a failure.
+    """
 
     def __init__(self, swarm: MeshSwarm, links: Links, limits: Limits, counters: Counters) -> None:
         self._swarm = swarm
@@ -58,7 +61,7 @@ class Dialer:
         async def attempt(address: Address, failed: trio.Event) -> None:
             try:
                 await self._dial_address(peer, address)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 failures[address] = error
                 failed.set()
             else:

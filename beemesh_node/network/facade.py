@@ -12,7 +12,7 @@ import trio
 from beemesh_node.network.api import HELLO, Handler, Limits, NetworkError
 from beemesh_node.network.backoff import TokenBucket
 from beemesh_node.network.counting import Counters
-from beemesh_node.network.frames import STREAM_ERRORS, Libp2pFrameStream
+from beemesh_node.network.frames import FAILURES, Libp2pFrameStream
 from beemesh_node.network.library import Multiaddr, Multiselect, MultiselectCommunicator, PeerStoreError, SwarmException
 from beemesh_node.network.links import Link, Links
 from beemesh_node.network.swarm import MeshSwarm
@@ -98,7 +98,7 @@ class HostFacade:
             await handler(frames, link.admission)
         except NetworkError:
             await frames.reset()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self._counters.contain("handler", error)
             await frames.reset()
         else:
@@ -151,7 +151,7 @@ class HostFacade:
                 link = await self.dial(peer, [str(address) for address in self._told_addresses(peer_id)])
             with trio.fail_after(_NEGOTIATION):
                 return await self._links.open_raw(link, list(protocols))
-        except (NetworkError, trio.TooSlowError, *STREAM_ERRORS) as error:
+        except FAILURES as error:
             raise SwarmException(f"no stream to {peer}: {error}") from error
 
     def _told_addresses(self, peer_id: Any) -> list[Any]:

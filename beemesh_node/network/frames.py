@@ -5,7 +5,7 @@ from typing import Any
 
 import trio
 
-from beemesh_node.network.api import FrameTooLarge, StreamBroken, StreamEnded
+from beemesh_node.network.api import FrameTooLarge, NetworkError, StreamBroken, StreamEnded
 from beemesh_node.network.library import BaseLibp2pError, StreamEOF
 from beemesh_node.protocol.ids import PeerId
 
@@ -17,6 +17,8 @@ STREAM_ERRORS: tuple[type[Exception], ...] = (
     trio.ClosedResourceError,
 )
 """What reading or writing a libp2p stream raises when the stream or its connection is gone."""
+FAILURES: tuple[type[Exception], ...] = (NetworkError, trio.TooSlowError, *STREAM_ERRORS)
+"""The same, as our own streams put it, and lateness."""
 _CHUNK = 64 << 10
 _LINGER = 5.0
 """Seconds that a peer gets to close its side of a stream that we closed."""
@@ -66,7 +68,7 @@ class Libp2pFrameStream:
                 await self._stream.reset()
 
     async def dispose(self) -> None:
-        """End the stream: say so, wait a while for the peer to say so too, discarding what it still sends; else reset."""
+        """End the stream: say so, and wait a while for the peer to say so too, discarding what it sends; else reset."""
         await self.close()
         with trio.move_on_after(_LINGER), suppress(*STREAM_ERRORS):
             while await self._stream.read(_CHUNK):

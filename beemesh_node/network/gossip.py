@@ -25,8 +25,8 @@ from beemesh_node.network.library import background_trio_service, libp2p_parts
 from beemesh_node.protocol.ids import PeerId
 
 with libp2p_parts():
-    from libp2p.pubsub import gossipsub, pubsub
     from libp2p.exceptions import ValidationError
+    from libp2p.pubsub import gossipsub, pubsub
     from libp2p.pubsub.gossipsub import GossipSub
     from libp2p.pubsub.pb.rpc_pb2 import RPC
     from libp2p.pubsub.pubsub import Pubsub
@@ -51,8 +51,8 @@ Judge = Callable[[str, bytes, PeerId], Any]
 class JudgedPubsub(Pubsub):  # type: ignore[misc]
     """Pubsub whose messages are judged, and delivered, by the node.
 
-    The library's own validation remembers every verdict by message id, so that what was only ignored once is refused for
-    minutes; and it delivers a message twice that arrives again while it is judged.
+    The library's own validation remembers every verdict by message id, so that what was only ignored once is refused
+    for minutes; and it delivers a message twice that arrives again while it is judged.
     """
 
     def __init__(self, *args: Any, judge: Judge, **kwargs: Any) -> None:
@@ -71,7 +71,9 @@ class JudgedPubsub(Pubsub):  # type: ignore[misc]
         self._in_judgement.add(message_id)
         try:
             topic = msg.topicIDs[0] if len(msg.topicIDs) == 1 else ""
-            accepted = msg.from_id != self.my_id.to_bytes() and await self._judge(topic, msg.data, str(msg_forwarder))
+            accepted = msg.from_id != self.my_id.to_bytes() and await self._judge(
+                topic, msg.data, PeerId(str(msg_forwarder))
+            )
         finally:
             self._in_judgement.discard(message_id)
         if not accepted:
@@ -146,7 +148,9 @@ class Gossiper:
     async def publish(self, topic: str, data: bytes) -> None:
         """Send a message; raises FrameTooLarge."""
         if len(data) > self._limits.gossip_message:
-            raise FrameTooLarge(f"a gossip message has at most {self._limits.gossip_message} bytes, this one {len(data)}")
+            raise FrameTooLarge(
+                f"a gossip message has at most {self._limits.gossip_message} bytes, this one {len(data)}"
+            )
         await self._pubsub.publish(topic, data)
 
     def connection_lost(self, peer_id: Any, connection: Any) -> None:
@@ -166,7 +170,7 @@ class Gossiper:
                 with trio.move_on_after(_JUDGEMENT):
                     try:
                         verdict = await validate(data, forwarder)
-                    except Exception as error:
+                    except Exception as error:  # noqa: BLE001
                         self._counters.contain("gossip-validator", error)
         if verdict is Verdict.REJECT:
             self._reject(forwarder)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
-from trio import TaskStatus
 
 from beemesh_node.network.addresses import parse_with_peer
 from beemesh_node.network.api import (
@@ -182,7 +181,8 @@ class MeshHost:
 
     async def _join_topic(self, life: "Life", topic: str) -> None:
         validate, send = self._topics[topic]
-        assert life.gossiper is not None  # noqa: S101 - a full life has one
+        gossiper = life.gossiper
+        assert gossiper is not None  # noqa: S101 - a full life has one
 
         def deliver(message: Gossip) -> None:
             try:
@@ -191,9 +191,9 @@ class MeshHost:
                 self._counters.add("gossip.lost")
             except trio.BrokenResourceError:
                 if self._topics.pop(topic, None) is not None:
-                    life.nursery.start_soon(life.gossiper.unsubscribe, topic)
+                    life.nursery.start_soon(gossiper.unsubscribe, topic)
 
-        await life.gossiper.subscribe(topic, validate, deliver)
+        await gossiper.subscribe(topic, validate, deliver)
 
     async def provide(self, cid: Cid) -> bool:
         """See `Host.provide`."""
@@ -223,7 +223,7 @@ class MeshHost:
 
     # Lives
 
-    async def run(self, task_status: TaskStatus[None]) -> None:
+    async def run(self, task_status: "trio.TaskStatus[None]") -> None:
         """Run one life of the stack after another, until cancelled; report started once the first one lives."""
         backoff = Backoff(self._config.limits.restart_min, self._config.limits.restart_max)
         started = False
@@ -235,11 +235,15 @@ class MeshHost:
                         started = True
                         task_status.started()
                     await trio.sleep_forever()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 if not started:
                     raise _cause(error) from None
                 self._counters.add("restarts")
-                _log.error("the network part failed and is started again", error=repr(_cause(error)), trace="".join(format_exception(error)))
+                _log.error(
+                    "the network part failed and is started again",
+                    error=repr(_cause(error)),
+                    trace="".join(format_exception(error)),
+                )
             if trio.current_time() - born_at > _STEADY:
                 backoff.reset()
             await trio.sleep(backoff.next_delay())
@@ -300,8 +304,8 @@ async def open_host(
 ) -> AsyncIterator[MeshHost]:
     """Open a host for the length of the block.
 
-    A fatal fault of libp2p restarts libp2p, with back-off, and is not seen in the block: streams break, peers go and come.
-    `without_guards` leaves guards out, by name: only tests that show a fault of the library do.
+    A fatal fault of libp2p restarts libp2p, with back-off, and is not seen in the block: streams break, peers go and
+    come. `without_guards` leaves guards out, by name: only tests that show a fault of the library do.
 
     Raises:
         ListenFailed: none of the listen addresses could be bound.
@@ -313,7 +317,7 @@ async def open_host(
         try:
             await nursery.start(host.run)
             yield host
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             failure = error  # raised outside, lest the nursery wraps it
         nursery.cancel_scope.cancel()
     if failure is not None:

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from beemesh_node.protocol.ids import PeerId
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-_PREFIX = bytes.fromhex("0024" "08011220")  # identity multihash of 36 bytes; protobuf: type Ed25519, 32 bytes of data
+_PREFIX = bytes.fromhex("002408011220")  # identity multihash of 36 bytes; protobuf: type Ed25519, 32 bytes of data
 
 
 def peer_id_of_public_key(public_key: bytes) -> PeerId:

@@ -32,7 +32,7 @@ SUBSTITUTIONS = (
 _STREAMS = 32
 """Inbound Kademlia streams served at once."""
 _ANNOUNCEMENTS = 200
-"""Announcements of blocks taken from one peer within ten seconds; the library's 10 is less than one deployment makes."""
+"""Announcements of blocks taken from one peer in ten seconds; the library's 10 is less than one deployment makes."""
 _REFRESH = 1800.0
 """Seconds between exchanges of address records with connected peers; a record is kept for two hours."""
 _PARALLEL = 3
@@ -81,7 +81,7 @@ class Kademlia:
         return bool(await self._dht.provider_store.provide(_multihash(cid)))
 
     async def find_providers(self, cid: Cid, limit: int) -> Sequence[PeerId]:
-        """Who is said to hold a block. (The library's own search stops at what it heard up to a day ago.)"""
+        """Who is said to hold a block; the library's own search stops at what it heard up to a day ago."""
         key = _multihash(cid)
         store = self._dht.provider_store
         found = {str(info.peer_id): None for info in store.get_providers(key)}

@@ -16,7 +16,10 @@ class Keeper:
     """Owns one task per wanted peer."""
 
     def __init__(
-        self, connect: Callable[[PeerId, Sequence[str]], Awaitable[object]], lost: Callable[[PeerId], Awaitable[None]], limits: Limits
+        self,
+        connect: Callable[[PeerId, Sequence[str]], Awaitable[object]],
+        lost: Callable[[PeerId], Awaitable[None]],
+        limits: Limits,
     ) -> None:
         self._connect = connect
         self._lost = lost

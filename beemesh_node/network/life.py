@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
-from trio import TaskStatus
 
 from beemesh_node.network.addresses import parse
 from beemesh_node.network.api import Gatekeeper, HostConfig, ListenFailed, PeerEvent
@@ -49,7 +48,6 @@ from beemesh_node.network.links import Links
 from beemesh_node.network.swarm import MeshSwarm
 from beemesh_node.network.transport import MeshTCP, MeshUpgrader
 from beemesh_node.protocol.ids import PeerId
-
 
 if TYPE_CHECKING:
     from beemesh_node.network.gossip import Gossiper
@@ -181,7 +179,7 @@ def _make_swarm(config: HostConfig, links: Links, counters: Counters, without: C
 async def _running(swarm: MeshSwarm) -> AsyncIterator[None]:
     """Run the swarm for the length of the block, and then until all peers were told, even if the block is cancelled."""
 
-    async def run(task_status: TaskStatus[trio.CancelScope]) -> None:
+    async def run(task_status: "trio.TaskStatus[trio.CancelScope]") -> None:
         with trio.CancelScope(shield=True) as scope:
             async with background_trio_service(swarm):
                 task_status.started(scope)

@@ -21,9 +21,13 @@ from beemesh_node.network.api import (
     TurnedAway,
 )
 from beemesh_node.network.counting import Counters
-from beemesh_node.network.frames import STREAM_ERRORS, Libp2pFrameStream
-from beemesh_node.network.library import MultiselectClient, MultiselectCommunicator, SwarmException
-from beemesh_node.network.library import ProtocolNotSupportedError
+from beemesh_node.network.frames import FAILURES, STREAM_ERRORS, Libp2pFrameStream
+from beemesh_node.network.library import (
+    MultiselectClient,
+    MultiselectCommunicator,
+    ProtocolNotSupportedError,
+    SwarmException,
+)
 from beemesh_node.protocol.ids import PeerId
 
 _LAST_WORD = 0.5
@@ -155,10 +159,10 @@ class Links:
                 return admission
             except Refused as refusal:
                 return await self._turn_away(link, refusal.reason)
-            except (NetworkError, *STREAM_ERRORS) as error:
+            except FAILURES as error:
                 self.counters.refuse("hello-broken", link.peer)
                 raise AdmissionRefused(f"hello broke off: {error}") from error
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 self.counters.contain("gatekeeper", error)
                 return await self._turn_away(link, f"the gatekeeper failed: {error!r}")
         self.counters.refuse("hello-timeout", link.peer)

@@ -1,8 +1,8 @@
 """Splicing two streams, as a relay does that carries frames between members which it cannot read."""
 
-from beemesh_node.network.api import FrameStream, NetworkError, StreamEnded
-
 import trio
+
+from beemesh_node.network.api import FrameStream, NetworkError, StreamEnded
 
 
 async def pipe(left: FrameStream, right: FrameStream, limit: int = 1 << 20) -> None:

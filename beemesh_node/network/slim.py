@@ -5,10 +5,11 @@ a DNS client, metrics and, with them, some forty distributions that TCP, Noise, 
 That is 1.3 s of start and 30 MB of memory in every process, and compilers on devices that have none. So, openly:
 
 * the package `libp2p` is entered without running its `__init__`, which imports all of it and takes over logging;
-* the modules named in `STUBS` become inert stubs, whether or not they are installed. A name taken from a stub is a class
-  that nothing is an instance of; calling it raises `StubCalled`.
+* the modules named in `STUBS` become inert stubs, whether or not they are installed. A name taken from a stub is a
+  class that nothing is an instance of; calling it raises `StubCalled`.
 
-Stubs are found only by imports that start while `libp2p_parts` runs: before and after, the process imports what it likes.
+Stubs are found only by imports that start while `libp2p_parts` runs: before and after, the process imports what it
+likes.
 """
 
 import importlib.abc
@@ -147,7 +148,9 @@ def _enter_package(name: str) -> None:
     present = sys.modules.get(name)
     if present is not None:
         if getattr(present, "__file__", None) is not None:
-            raise RuntimeError(f"{name} was imported before the network: nothing but beemesh_node.network may import it")
+            raise RuntimeError(
+                f"{name} was imported before the network: nothing but beemesh_node.network may import it"
+            )
         return
     spec = importlib.machinery.PathFinder.find_spec(name)
     if spec is None or spec.submodule_search_locations is None:

@@ -25,8 +25,9 @@ _BACKLOG = 128
 class MeshListener:
     """Accepts TCP connections for the swarm.
 
-    libp2p's own listener differs in two ways that matter: it runs as a system task, in which any exception ends the whole
-    process, and it shares its port (SO_REUSEPORT), so that a second daemon silently takes half of the connections.
+    libp2p's own listener differs in two ways that matter: it runs as a system task, in which any exception ends the
+    whole process, and it shares its port (SO_REUSEPORT), so that a second daemon silently takes half of the
+    connections.
     """
 
     background_nursery: trio.Nursery
@@ -76,7 +77,7 @@ class MeshTCP(TCP):  # type: ignore[misc]
 
 
 class MeshUpgrader(TransportUpgrader):  # type: ignore[misc]
-    """Upgrades to our guarded Yamux; libp2p's own, once that protocol is agreed on, takes the plain class regardless."""
+    """Upgrades to our guarded Yamux; libp2p's own takes the plain class whatever it is given."""
 
     def __init__(self, security: dict[str, Any], muxer: Any) -> None:
         super().__init__(security, {YAMUX: muxer})

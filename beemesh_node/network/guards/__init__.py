@@ -1,8 +1,8 @@
 """What keeps the known faults of py-libp2p 0.8.1 from spreading, one fault a module.
 
-A guard is a class that overrides methods of one part of the library (`Guard`), or a value put in the place of one that a
-module of the library looks up by name (`Substitution`). Nothing is patched that could be inherited. Each guard names what
-of the library it replaces or depends on; `tests/node/network/test_pins.py` compares the source of all that, and
+A guard is a class that overrides methods of one part of the library (`Guard`), or a value put in the place of one that
+a module of the library looks up by name (`Substitution`). Nothing is patched that could be inherited. Each guard names
+what of the library it replaces or depends on; `tests/node/network/test_pins.py` compares the source of all that, and
 `library` the version. For each there is a test that shows the fault with the guard left out, and its absence with it.
 """
 

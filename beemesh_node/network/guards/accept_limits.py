@@ -1,7 +1,7 @@
 """Anyone who can reach the port may open connections as fast as the network allows, each of which costs handshakes.
 
-The library bounds only how many exist. Guarded, before the first byte is read, by bounds for each IP address on how many
-and how fast, and by one on how many connections may be undecided at once.
+The library bounds only how many exist. Guarded, before the first byte is read, by bounds for each IP address on how
+many and how fast, and by one on how many connections may be undecided at once.
 """
 
 import ipaddress

@@ -1,7 +1,7 @@
 """Closing a connection first sends a farewell, which a frozen peer never takes: the close never ends.
 
-The connection stays listed, and whoever closes it (a keepalive, a shutdown) hangs. Guarded by cutting the socket when the
-farewell is not taken, which fails every write that waits on it.
+The connection stays listed, and whoever closes it (a keepalive, a shutdown) hangs. Guarded by cutting the socket when
+the farewell is not taken, which fails every write that waits on it.
 """
 
 from contextlib import suppress
@@ -25,6 +25,7 @@ class BoundedClose:
     event_closed: trio.Event
 
     async def close(self, *args: Any) -> None:
+        """Close in bounded time."""
         with trio.move_on_after(_FAREWELL + _REST) as scope:
             scope.shield = True  # half closed is worse than closed late
             async with trio.open_nursery() as nursery:

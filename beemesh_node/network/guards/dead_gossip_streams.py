@@ -1,7 +1,8 @@
 """Gossip to a peer stops when the connection that carries its stream is lost while another connection lives.
 
-The library keeps one outbound stream a peer, and looks only whether the peer is connected at all. Guarded by registering
-the peer anew when the connection of its stream is lost, keeping what it had subscribed to: that was said on another stream.
+The library keeps one outbound stream a peer, and looks only whether the peer is connected at all. Guarded by
+registering the peer anew when the connection of its stream is lost, keeping what it had subscribed to: that was said
+on another stream.
 """
 
 from typing import Any

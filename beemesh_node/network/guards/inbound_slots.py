@@ -13,6 +13,7 @@ class ReturnedSlots:
     """Overrides `Swarm`."""
 
     async def upgrade_inbound_raw_conn(self, raw_conn: Any, maddr: Any) -> Any:
+        """Serve the connection to its end, and then fail."""
         muxed = await super().upgrade_inbound_raw_conn(raw_conn, maddr)  # type: ignore[misc]
         await muxed.event_shutting_down.wait()
         raise ConnectionError("the inbound connection ended")

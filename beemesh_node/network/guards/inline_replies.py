@@ -1,7 +1,7 @@
 """Yamux answers from its reading task, so two peers whose send buffers are full wait for each other for ever.
 
-The reader answers a SYN with an ACK and a ping with a pong, and does not read on before the answer is written. Guarded by
-a queue: the reader never writes, a task of the connection does.
+The reader answers a SYN with an ACK and a ping with a pong, and does not read on before the answer is written. Guarded
+by a queue: the reader never writes, a task of the connection does.
 """
 
 from typing import Any
@@ -34,6 +34,7 @@ class QueuedReplies:
             raise OSError("the peer does not read the answers it asks for") from None  # ends the reader
 
     async def handle_incoming(self) -> None:
+        """Read frames, with a task beside that writes the answers."""
         self._reader = trio.lowlevel.current_task()
         self._replies, replies = trio.open_memory_channel[bytes](_QUEUED)
         self._nursery.start_soon(self._write_replies, replies)

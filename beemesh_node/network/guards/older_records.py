@@ -1,7 +1,7 @@
 """A peer whose clock went back (a Raspberry Pi has none of its own) is no longer heard: all its messages are dropped.
 
-Messages carry a signed record of the sender's addresses, numbered by its clock; one numbered lower than the last makes the
-library drop the whole message. Guarded by leaving out only the record.
+Messages carry a signed record of the sender's addresses, numbered by its clock; one numbered lower than the last makes
+the library drop the whole message. Guarded by leaving out only the record.
 """
 
 from typing import Any
@@ -16,6 +16,7 @@ class ToleratedRecords:
     contained: Any
 
     def consume_peer_record(self, envelope: Any, ttl: int) -> bool:
+        """Take note of a peer's addresses, unless a newer note is there."""
         record = envelope.record()
         known = self.peer_record_map.get(record.peer_id)
         if known is not None and known.seq > record.seq:

@@ -1,7 +1,7 @@
 """After a thousand peers were seen, the peer store evicts our own key pair, and publishing fails for ever.
 
-It keeps those that have addresses, and we have none in it. Guarded by putting our own entry back, and by letting expired
-ones go first.
+It keeps those that have addresses, and we have none in it. Guarded by putting our own entry back, and by letting
+expired ones go first.
 """
 
 from typing import Any

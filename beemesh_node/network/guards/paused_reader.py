@@ -1,7 +1,7 @@
 """A reader that pauses for 5 s breaks the stream: writing gives up on a window that stays closed for so long.
 
-`logs -f` into a paused terminal is such a reader. Guarded by writing only as much as the window holds, and waiting longer
-for it to open; that the peer lives at all is for keepalive to find out.
+`logs -f` into a paused terminal is such a reader. Guarded by writing only as much as the window holds, and waiting
+longer for it to open; that the peer lives at all is for keepalive to find out.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ _POLL = 0.01
 _FRAME = yamux.MAX_MESSAGE_SIZE - yamux.HEADER_SIZE
 
 
-class PatientStream(yamux.YamuxStream):  # type: ignore[misc, name-defined]
+class PatientStream(yamux.YamuxStream):  # type: ignore[misc]
     """A stream whose writer waits for a reader that pauses."""
 
     async def write(self, data: bytes) -> None:
@@ -33,7 +33,7 @@ class PatientStream(yamux.YamuxStream):  # type: ignore[misc, name-defined]
         if self.send_window > 0:
             return
         with trio.move_on_after(PATIENCE):
-            while self.send_window <= 0 and not (self.closed or self.send_closed):
+            while self.send_window <= 0 and not (self.closed or self.send_closed):  # noqa: ASYNC110
                 await trio.sleep(_POLL)
         if self.closed or self.send_closed:
             raise MuxedStreamError("the stream is closed")

@@ -22,6 +22,7 @@ class ContainedPubsub:
     my_id: Any
 
     async def stream_handler(self, stream: Any) -> None:
+        """Read a peer's messages; forget the peer's stream if that fails."""
         try:
             await super().stream_handler(stream)  # type: ignore[misc]
         except Exception:
@@ -29,6 +30,7 @@ class ContainedPubsub:
             raise  # the facade contains it, and resets the stream
 
     async def push_msg(self, msg_forwarder: Any, msg: Any) -> None:
+        """Judge, deliver and pass on a message; drop a peer's that fails."""
         try:
             await super().push_msg(msg_forwarder, msg)  # type: ignore[misc]
         except Exception as error:
@@ -39,16 +41,17 @@ class ContainedPubsub:
     async def _replay_recent_messages(self, peer_id: Any, topic: str) -> None:
         await self._contain(super()._replay_recent_messages, peer_id, topic)  # type: ignore[misc]
 
-    async def _run_announce_retry(self, peer_id: Any, topic_id: str, subscribe: bool) -> None:  # noqa: FBT001
+    async def _run_announce_retry(self, peer_id: Any, topic_id: str, subscribe: bool) -> None:
         await self._contain(super()._run_announce_retry, peer_id, topic_id, subscribe)  # type: ignore[misc]
 
     async def handle_sending_messages(self, peer_id: Any, stream: Any, queue: Any) -> None:
+        """Send what is queued for a peer until the stream ends."""
         await self._contain(super().handle_sending_messages, peer_id, stream, queue)  # type: ignore[misc]
 
     async def _contain(self, call: Callable[..., Awaitable[None]], *args: Any) -> None:
         try:
             await call(*args)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self.contained("pubsub-faults", error)
 
 
@@ -58,22 +61,25 @@ class ContainedRouter:
     contained: Any
 
     async def flush_pending_messages(self, peer_id: Any) -> None:
+        """Send what waited for the peer's stream."""
         try:
             await super().flush_pending_messages(peer_id)  # type: ignore[misc]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self.contained("pubsub-faults", error)
 
     async def on_peer_subscribed(self, peer_id: Any, topic: str) -> None:
+        """Take the peer into the topic's mesh."""
         try:
             await super().on_peer_subscribed(peer_id, topic)  # type: ignore[misc]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             self.contained("pubsub-faults", error)
 
     async def heartbeat(self) -> None:
+        """Tend the topics' meshes for ever."""
         while True:
             try:
                 await super().heartbeat()  # type: ignore[misc]
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 self.contained("pubsub-faults", error)
                 await trio.sleep(_PAUSE)
 

@@ -1,8 +1,8 @@
 """The receive window is not enforced: a peer may send without end on one stream, and all of it is kept in memory.
 
-The library logs the excess and goes on; its window also grows to 16 MiB a stream. Guarded by a bound on what is buffered
-for all streams of a connection together, beyond which the connection is closed, and by smaller windows, so that honest
-peers stay within it.
+The library logs the excess and goes on; its window also grows to 16 MiB a stream. Guarded by a bound on what is
+buffered for all streams of a connection together, beyond which the connection is closed, and by smaller windows, so
+that honest peers stay within it.
 """
 
 from typing import Any
@@ -23,7 +23,9 @@ class BoundedBuffers:
     async def _read_data_body(self, length: int) -> bytes:
         if length + sum(map(len, self.stream_buffers.values())) > self.buffered_per_connection:
             self.contained("receive-window", OverflowError("more unread data than a connection may hold"))
-            raise trio.TooSlowError("too much unread data")  # of its errors, the one at which the reader closes the connection
+            raise trio.TooSlowError(
+                "too much unread data"
+            )  # of its errors, the one at which the reader closes the connection
         body: bytes = await super()._read_data_body(length)  # type: ignore[misc]
         return body
 

@@ -1,7 +1,7 @@
 """Silence is never noticed: a connection to a machine that lost power stays up until TCP gives up, many minutes later.
 
-Guarded by a keepalive of Yamux pings, in the place of the library's own pings, which only measure. (The library's health
-monitor is no alternative: it keeps data of closed connections and dials replacements by rules of its own.)
+Guarded by a keepalive of Yamux pings, in the place of the library's own pings, which only measure. (The library's
+health monitor is no alternative: it keeps data of closed connections and dials replacements by rules of its own.)
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ class Keepalive:
     _ping_sent_time: float
     contained: Any
 
-    async def answers(self, timeout: float) -> bool:  # noqa: ASYNC109 - the answer to a timeout is False
+    async def answers(self, timeout: float) -> bool:
         """Whether the peer answers a ping within `timeout` seconds."""
         self._ping_id = (self._ping_id + 1) & 0xFFFFFFFF
         if self._ping_event.is_set():
@@ -48,7 +48,9 @@ class Keepalive:
                 asked_at = trio.current_time()
                 answered = await self.answers(self.keepalive_timeout)
                 if not answered and trio.current_time() - asked_at > self.keepalive_timeout + _OWN_DELAY:
-                    answered = await self.answers(self.keepalive_timeout)  # we were paused: the answer may wait in a buffer
+                    answered = await self.answers(
+                        self.keepalive_timeout
+                    )  # we were paused: the answer may wait in a buffer
                 if not answered:
                     self.contained("silent-connections", TimeoutError("no answer to keepalive"))
                     with trio.CancelScope(shield=True):  # closing ends the nursery in which this task runs

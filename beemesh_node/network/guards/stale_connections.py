@@ -1,7 +1,7 @@
 """A rebooted peer stays unreachable: gossip and new streams go on using its connection of before, which nobody answers.
 
-A machine that lost power said no farewell, so its old connection looks alive until keepalive finds out. Guarded by asking
-every older connection of a peer for a sign of life as soon as a newer one is admitted.
+A machine that lost power said no farewell, so its old connection looks alive until keepalive finds out. Guarded by
+asking every older connection of a peer for a sign of life as soon as a newer one is admitted.
 """
 
 from typing import Any
@@ -22,6 +22,7 @@ class ReapedConnections:
     contained: Any
 
     async def notify_connected(self, conn: Any) -> None:
+        """Announce the connection, and ask the peer's older ones for a sign of life."""
         await super().notify_connected(conn)  # type: ignore[misc]
         for older in self.get_connections(conn.muxed_conn.peer_id):  # type: ignore[attr-defined]
             if older is not conn and not older.muxed_conn.event_shutting_down.is_set():

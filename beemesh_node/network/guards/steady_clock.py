@@ -1,7 +1,7 @@
 """The library measures durations with the system's clock: when that is set, back-offs last for years or caches forget.
 
-A mesh neighbour pruned a moment before the clock went back a year is not grafted again for a year. Guarded by giving the
-modules that measure durations a clock that only goes forward.
+A mesh neighbour pruned a moment before the clock went back a year is not grafted again for a year. Guarded by giving
+the modules that measure durations a clock that only goes forward.
 """
 
 import time

@@ -15,9 +15,10 @@ class ContainedStreams:
     contained: Any
 
     async def accept(self, stream: Any) -> None:
+        """Serve one inbound stream, whatever it brings."""
         try:
             await super().accept(stream)  # type: ignore[misc]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             if not isinstance(error, STREAM_ERRORS) or isinstance(error, ValueError):
                 self.contained("stream-faults", error)
             await Libp2pFrameStream(stream, stream.muxed_conn.peer_id).reset()

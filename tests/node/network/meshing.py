@@ -73,7 +73,9 @@ async def echo(stream: FrameStream, admission: object) -> None:
 
 
 @asynccontextmanager
-async def host(name: str, gatekeeper: Any = None, *, without_guards: tuple[str, ...] = (), **changes: Any) -> AsyncIterator[MeshHost]:
+async def host(
+    name: str, gatekeeper: Any = None, *, without_guards: tuple[str, ...] = (), **changes: Any
+) -> AsyncIterator[MeshHost]:
     async with open_host(config(name, **changes), gatekeeper or Greeter(), without_guards=without_guards) as opened:
         opened.serve(ECHO, echo)
         yield opened
@@ -95,7 +97,7 @@ async def ask(source: MeshHost, peer: PeerId, data: bytes = b"ping", protocol: s
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     """Wait until the condition holds; fail after so many seconds."""
     with trio.fail_after(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await trio.sleep(0.005)
 
 

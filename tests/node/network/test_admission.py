@@ -87,13 +87,17 @@ class Secret:
         await stream.write_frame(b"secret")
 
 
+async def first_frame(links: Any, connection: Any, protocol: str) -> bytes:
+    stream = await links.open_on(links.of(connection), protocol)
+    return await stream.read_frame(100)
+
+
 async def knock(evil: MeshHost, connection: Any) -> None:
     """Open a stream of every kind; none may be answered."""
     assert evil._life is not None
     for protocol in PROTOCOLS:
         with pytest.raises(NetworkError):
-            stream = await evil._life.links.open_on(evil._life.links.of(connection), protocol)
-            await stream.read_frame(100)
+            await first_frame(evil._life.links, connection, protocol)
 
 
 async def test_nothing_is_served_to_a_peer_that_begins_no_hello() -> None:
@@ -220,20 +224,22 @@ async def test_streams_of_one_peer_are_bounded_in_rate() -> None:
     limits = Limits(streams_per_second=2.0)
     async with host("a", limits=limits) as a, host("evil") as evil:
         await link(evil, a)
-        with pytest.raises(StreamBroken):
-            for _ in range(20):
+        refusals = 0
+        for _ in range(10):
+            try:
                 await ask(evil, a.peer_id)
-        assert refused(a, "streams")
+            except StreamBroken:
+                refusals += 1
+        assert refused(a, "streams") == refusals > 0
 
 
 async def test_connections_are_bounded() -> None:
-    async with host("a", limits=Limits(connections=2)) as a:
-        async with host("b") as b, host("c") as c, host("d") as d:
-            await link(b, a)
-            await link(c, a)
-            with pytest.raises((Refused, Unreachable)):
-                await d.connect(a.peer_id, a.addresses())
-            assert set(a.peers()) == {b.peer_id, c.peer_id}
+    async with host("a", limits=Limits(connections=2)) as a, host("b") as b, host("c") as c, host("d") as d:
+        await link(b, a)
+        await link(c, a)
+        with pytest.raises((Refused, Unreachable)):
+            await d.connect(a.peer_id, a.addresses())
+        assert set(a.peers()) == {b.peer_id, c.peer_id}
 
 
 async def test_two_meshes_on_one_network_do_not_hear_each_other() -> None:
@@ -265,7 +271,8 @@ async def test_only_noise_is_offered() -> None:
         nonce = os.urandom(8)
         cipher = Salsa20.new(key=NETWORK_KEY, nonce=nonce)
         offers = b"".join(
-            bytes([len(name) + 1]) + name + b"\n" for name in (b"/plaintext/2.0.0", b"/tls/1.0.0", b"/secio/1.0.0", b"ls")
+            bytes([len(name) + 1]) + name + b"\n"
+            for name in (b"/plaintext/2.0.0", b"/tls/1.0.0", b"/secio/1.0.0", b"ls")
         )
         await stream.send_all(nonce + cipher.encrypt(b"\x13/multistream/1.0.0\n" + offers))
         answer = b""

@@ -82,9 +82,9 @@ async def test_a_protocol_that_is_not_served_is_refused() -> None:
 async def test_a_frame_beyond_the_limit_is_refused_unread() -> None:
     async with host("a") as a, host("b") as b:
         await link(a, b)
-        with pytest.raises(FrameTooLarge, match="1000"):
-            async with a.open(b.peer_id, ECHO) as stream:
-                await stream.write_frame(bytes(1000))
+        async with a.open(b.peer_id, ECHO) as stream:
+            await stream.write_frame(bytes(1000))
+            with pytest.raises(FrameTooLarge, match="1000"):
                 await stream.read_frame(999)
         assert await ask(a, b.peer_id) == b"ping"
 

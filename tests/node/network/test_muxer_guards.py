@@ -99,13 +99,12 @@ PINGS = struct.pack("!BBHII", 0, yamux.TYPE_PING, yamux.FLAG_SYN, 0, 1) * 1000
 
 @pytest.mark.parametrize("without", [NONE, ("inline-replies",)])
 async def test_full_buffers_both_ways_do_not_deadlock(autojump_clock: object, without: tuple[str, ...]) -> None:
-    async with connection(without=without) as (a, b, _):
-        async with trio.open_nursery() as nursery:
-            for side in (a, b):
-                nursery.start_soon(side._write_frame, PINGS)
-            await trio.sleep(1)
-            assert await exchange(a, b) is not bool(without)
-            nursery.cancel_scope.cancel()
+    async with connection(without=without) as (a, b, _), trio.open_nursery() as nursery:
+        for side in (a, b):
+            nursery.start_soon(side._write_frame, PINGS)
+        await trio.sleep(1)
+        assert await exchange(a, b) is not bool(without)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_peer_that_takes_no_answers_is_cut_off(autojump_clock: object) -> None:

@@ -63,6 +63,9 @@ def named(dotted: str) -> Any:
 
 
 def pins() -> dict[str, str]:
+    for guard in all_guards():
+        if isinstance(guard, Substitution):
+            guard.undo()  # hosts of other tests put them in place; the next host does so again
     names = {name for guard in all_guards() for name in guard.replaces} | set(OVERRIDDEN)
     return {name: hashlib.sha256(inspect.getsource(named(name)).encode()).hexdigest() for name in sorted(names)}
 

@@ -75,10 +75,13 @@ async def test_faults_in_a_row_are_met_with_patience() -> None:
 
 
 async def test_a_fault_of_who_holds_the_host_is_not_the_hosts() -> None:
-    with pytest.raises(KeyError, match="mine"):
+    async def hold_and_fail() -> None:
         async with host("a") as a:
             assert a.counters.get("restarts", 0) == 0
             raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await hold_and_fail()
 
 
 async def test_a_host_closes_quickly_when_cancelled() -> None:
