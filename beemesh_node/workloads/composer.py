@@ -23,10 +23,9 @@ def compose(text: str, composer: Composer) -> list[Json]:
     except yaml.MarkedYAMLError as error:
         where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RefusedError(f"not YAML: {error.problem or error.context}{where}") from None
-    except yaml.reader.ReaderError as error:
-        raise RefusedError(f"not YAML: {error.reason} (#x{error.character:02x})") from None
     except yaml.YAMLError as error:
-        raise RefusedError(f"not YAML: {error}") from None
+        what = f"{error.reason} (#x{error.character:02x})" if isinstance(error, yaml.reader.ReaderError) else error
+        raise RefusedError(f"not YAML: {what}") from None
     return composer.documents
 
 

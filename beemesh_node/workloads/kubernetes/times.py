@@ -15,10 +15,8 @@ def timestamp(milliseconds: int) -> str | None:
     return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def milliseconds(text: str | None) -> int:
-    """The reverse of `timestamp`; 0 for None."""
-    if text is None:
-        return 0
+def milliseconds(text: str) -> int:
+    """The reverse of `timestamp`."""
     return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()) * 1000
 
 

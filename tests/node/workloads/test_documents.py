@@ -166,11 +166,20 @@ def test_bombs_are_refused_within_bounded_time(name: str) -> None:
     assert len(str(caught.value)) < 20_000
 
 
+def test_a_merge_key_may_have_an_anchor() -> None:
+    assert read("? &m <<\n: {j: 1}\nk: *m\n") == [{"j": 1, "k": "<<"}]
+
+
 def test_depth_and_number_of_values_count_aliases() -> None:
     tower = "\n".join(["a0: &a0 [x]"] + [f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, MAX_DEPTH - 2)])
     assert read(tower)
     with pytest.raises(ManifestError, match="nested deeper"):
         read(tower + f"\nb: [[[*a{MAX_DEPTH - 3}]]]")
+    deep = MAX_DEPTH * 2
+    with pytest.raises(ManifestError, match="nested deeper"):
+        read('{"a":' * deep + "1" + "}" * deep)
+    with pytest.raises(ManifestError, match="nested deeper"):
+        read("[" * deep + "]" * deep)
     many = f"a: &a [{', '.join(['x'] * 999)}]\nb: [{', '.join(['*a'] * (MAX_VALUES // 1000 + 1))}]"
     with pytest.raises(ManifestError, match=f"more than {MAX_VALUES:,} values"):
         read(many)

@@ -134,6 +134,20 @@ def test_environment_that_cannot_be(env: Body, path: str | None, message: str) -
     assert message in problems[f"{AT}.env[0]{path or '.valueFrom.configMapKeyRef'}"]
 
 
+@pytest.mark.parametrize(
+    ("source", "path", "message"),
+    [
+        ({}, "", "exactly one of configMapRef and secretRef"),
+        ({"secretRef": {"name": "keys"}, "configMapRef": {"name": "settings"}}, "", "exactly one of"),
+        ({"configMapRef": {"name": "settings"}}, ".configMapRef", "NUL character"),
+        ({"prefix": "=", "secretRef": {"name": "keys"}}, ".secretRef", "printable ASCII"),
+    ],
+)
+def test_sources_of_environment_that_cannot_be(source: Body, path: str, message: str) -> None:
+    problems = problems_of(with_container(envFrom=[source]), config_map(a="x\0"), secret(password="x"))
+    assert message in problems[f"{AT}.envFrom[0]{path}"]
+
+
 def test_a_field_of_the_pod_is_not_known_in_other_values() -> None:
     env = [
         {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
@@ -193,6 +207,8 @@ def test_volumes_and_mounts() -> None:
     [
         ({"name": "A"}, "volumes[0].name", "not valid"),
         ({"name": "a", "emptyDir": {}, "hostPath": {"path": "/"}}, "volumes[0]", "more than 1 volume type"),
+        ({"name": "twice"}, "volumes[1].name", 'duplicate value "twice"'),
+        ({"name": "a", "hostPath": {"path": "/" + "a" * 4096}}, "volumes[0].hostPath.path", "at most 4096"),
         ({"name": "a", "hostPath": {"path": "x"}}, "volumes[0].hostPath.path", "absolute"),
         ({"name": "a", "hostPath": {"path": "/a/../b"}}, "volumes[0].hostPath.path", '".."'),
         ({"name": "a", "hostPath": {"path": "/a", "type": "No"}}, "volumes[0].hostPath.type", "unsupported value"),
@@ -208,9 +224,8 @@ def test_volumes_and_mounts() -> None:
     ],
 )
 def test_volumes_that_cannot_be(volume: Body, path: str, message: str) -> None:
-    assert (
-        message in problems_of(deployment(pod_spec(volumes=[volume])), config_map(a="1"))[f"spec.template.spec.{path}"]
-    )
+    body = deployment(pod_spec(volumes=[volume, {"name": "twice"}]))
+    assert message in problems_of(body, config_map(a="1"))[f"spec.template.spec.{path}"]
 
 
 @pytest.mark.parametrize(

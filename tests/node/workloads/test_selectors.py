@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beemesh_node.protocol.messages import Expression
-from beemesh_node.workloads.selectors import MAX_SELECTOR, format_selector, matches, parse_selector
+from beemesh_node.workloads.selectors import MAX_SELECTOR, check_expression, format_selector, matches, parse_selector
 
 NAMES = st.from_regex(r"[a-z]([a-z0-9.-]{0,5}[a-z0-9])?", fullmatch=True)
 KEYS = NAMES | st.builds("{}/{}".format, st.sampled_from(["example.com", "a.b"]), NAMES)
@@ -78,6 +78,12 @@ def test_selectors_as_kubernetes_evaluates_them(text: str, expected: bool) -> No
 def test_what_is_no_selector(text: str) -> None:
     with pytest.raises(ValueError, match="unable to parse the selector"):
         parse_selector(text)
+
+
+def test_operators_take_the_values_that_they_need() -> None:
+    for expression in (Expression("a", "Exists", ("b",)), Expression("a", "In"), Expression("a", "Gt", ("1", "2"))):
+        with pytest.raises(ValueError, match=expression.operator):
+            check_expression(expression)
 
 
 def test_a_selector_is_bounded() -> None:

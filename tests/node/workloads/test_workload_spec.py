@@ -53,7 +53,14 @@ def test_a_deployment_has_kubernetes_defaults() -> None:
     assert spec.template.labels == {"app": "hello"}
     assert spec.template.restart_policy is RestartPolicy.ALWAYS
     assert spec.needs == frozenset()
-    assert spec.change_cause == ""
+    assert (spec.change_cause, spec.labels, spec.annotations) == ("", {}, {})
+
+
+def test_a_change_can_have_a_cause() -> None:
+    body = deployment()
+    body["metadata"] |= {"labels": {"team": "a"}, "annotations": {"kubernetes.io/change-cause": "new image"}}
+    spec = spec_of(body)
+    assert (spec.change_cause, spec.labels) == ("new image", {"team": "a"})
 
 
 def test_a_pod_is_one_slot_that_is_replaced() -> None:
