@@ -1,4 +1,4 @@
-"""Pod templates: containers, environment, volumes, probes, resources, security, and what is wrong with them."""
+"""Pod templates: containers, probes, ports, resources, security, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -6,33 +6,24 @@ from typing import Any
 
 import pytest
 
-from beemesh_node.workloads.environment import MAX_ENVIRONMENT
 from beemesh_node.workloads.pod import (
     Container,
     ContainerPort,
-    EmptyDir,
-    EnvVar,
     ExecAction,
-    Files,
-    HostPath,
     HttpGetAction,
     Probe,
     PullPolicy,
     Resources,
     SecurityContext,
     TcpSocketAction,
-    Volume,
-    VolumeMount,
 )
 from tests.node.workloads.manifests import (
     Body,
     bare_pod,
-    config_map,
     container,
     deployment,
     pod_spec,
     problems_of,
-    secret,
     spec_of,
     with_container,
 )
@@ -76,189 +67,6 @@ def test_a_container_in_full() -> None:
 )
 def test_the_pull_policy_follows_the_tag(image: str, policy: str) -> None:
     assert built(image=image).pull_policy == policy
-
-
-def test_environment_is_resolved_in_order() -> None:
-    found = built(
-        config_map(a="from map", b="$(a)"),
-        secret(password="geheim"),
-        envFrom=[{"prefix": "M_", "configMapRef": {"name": "settings"}}, {"secretRef": {"name": "keys"}}],
-        env=[
-            {"name": "ONE", "value": "1"},
-            {"name": "REF", "value": "$(ONE)$(M_a)$$(ONE)$(LATER)$"},
-            {"name": "URL", "value": "x:$(password)"},
-            {"name": "LATER", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "b"}}},
-            {"name": "MISSING", "valueFrom": {"secretKeyRef": {"name": "no", "key": "b", "optional": True}}},
-            {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP", "apiVersion": "v1"}}},
-            {"name": "ONE", "value": "$(ONE)1"},
-            {"name": "EMPTY"},
-        ],
-    )
-    assert found.env == (
-        EnvVar("M_a", "from map"),
-        EnvVar("M_b", "$(a)"),
-        EnvVar("password", "geheim", secret=True),
-        EnvVar("REF", "1from map$(ONE)$(LATER)$"),
-        EnvVar("URL", "x:geheim", secret=True),
-        EnvVar("LATER", "$(a)"),
-        EnvVar("IP", field_path="status.podIP"),
-        EnvVar("ONE", "11"),
-        EnvVar("EMPTY", ""),
-    )
-
-
-@pytest.mark.parametrize(
-    ("env", "path", "message"),
-    [
-        ({"name": "a=b"}, ".name", "printable ASCII"),
-        ({"name": "a", "value": "x\0"}, ".value", "NUL"),
-        (
-            {"name": "a", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            ".valueFrom",
-            "not empty",
-        ),
-        ({"name": "a", "valueFrom": {}}, ".valueFrom", "exactly one"),
-        ({"name": "a", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "no"}}}, None, 'has no key "no"'),
-        ({"name": "a", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "raw"}}}, None, "not UTF-8"),
-        ({"name": "a", "valueFrom": {"configMapKeyRef": {"key": "no"}}}, None, "needs the name of a ConfigMap"),
-        (
-            {"name": "a", "valueFrom": {"fieldRef": {"fieldPath": "status.nope"}}},
-            ".valueFrom.fieldRef.fieldPath",
-            'unsupported value "status.nope"',
-        ),
-    ],
-)
-def test_environment_that_cannot_be(env: Body, path: str | None, message: str) -> None:
-    settings = {**config_map(a="1"), "binaryData": {"raw": "/w=="}}
-    problems = problems_of(with_container(env=[env]), settings)
-    assert message in problems[f"{AT}.env[0]{path or '.valueFrom.configMapKeyRef'}"]
-
-
-@pytest.mark.parametrize(
-    ("source", "path", "message"),
-    [
-        ({}, "", "exactly one of configMapRef and secretRef"),
-        ({"secretRef": {"name": "keys"}, "configMapRef": {"name": "settings"}}, "", "exactly one of"),
-        ({"configMapRef": {"name": "settings"}}, ".configMapRef", "NUL character"),
-        ({"prefix": "=", "secretRef": {"name": "keys"}}, ".secretRef", "printable ASCII"),
-    ],
-)
-def test_sources_of_environment_that_cannot_be(source: Body, path: str, message: str) -> None:
-    problems = problems_of(with_container(envFrom=[source]), config_map(a="x\0"), secret(password="x"))
-    assert message in problems[f"{AT}.envFrom[0]{path}"]
-
-
-def test_a_field_of_the_pod_is_not_known_in_other_values() -> None:
-    env = [
-        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-        {"name": "URL", "value": "http://$(IP)"},
-    ]
-    assert "use it in command or args" in problems_of(with_container(env=env))[f"{AT}.env[1].value"]
-
-
-def test_variables_that_double_at_every_step_are_bounded() -> None:
-    env = [{"name": "A", "value": "x" * 1000}] + [{"name": "A", "value": "$(A)$(A)"} for _ in range(64)]
-    problems = problems_of(with_container(env=env))
-    assert any(f"more than {MAX_ENVIRONMENT:,}" in message for message in problems.values())
-
-
-def test_volumes_and_mounts() -> None:
-    pod = pod_spec(
-        containers=[
-            container(
-                volumeMounts=[
-                    {"name": "tmp", "mountPath": "/tmp"},
-                    {"name": "etc", "mountPath": "/etc/app", "readOnly": True, "subPath": "a/b"},
-                ]
-            )
-        ],
-        volumes=[
-            {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
-            {"name": "none"},
-            {"name": "etc", "configMap": {"name": "settings"}},
-            {
-                "name": "some",
-                "configMap": {"name": "settings", "items": [{"key": "a", "path": "d/e"}], "defaultMode": 256},
-            },
-            {"name": "keys", "secret": {"secretName": "keys"}},
-            {"name": "gone", "secret": {"secretName": "no", "optional": True}},
-            {"name": "host", "hostPath": {"path": "/data", "type": "Directory"}},
-        ],
-    )
-    raw = {**config_map(a="1"), "binaryData": {"raw": "/w=="}}
-    template = spec_of(deployment(pod), raw, secret(password="geheim")).template
-    assert template.volumes == (
-        Volume("tmp", EmptyDir(True, 1024 * 1024)),
-        Volume("none", EmptyDir()),
-        Volume("etc", Files({"a": b"1", "raw": b"\xff"}, False)),
-        Volume("some", Files({"d/e": b"1"}, False, 0o400)),
-        Volume("keys", Files({"password": b"geheim"}, True)),
-        Volume("gone", Files({}, True)),
-        Volume("host", HostPath("/data", "Directory")),
-    )
-    assert template.containers[0].mounts == (
-        VolumeMount("tmp", "/tmp"),
-        VolumeMount("etc", "/etc/app", True, "a/b"),
-    )
-
-
-@pytest.mark.parametrize(
-    ("volume", "path", "message"),
-    [
-        ({"name": "A"}, "volumes[0].name", "not valid"),
-        ({"name": "a", "emptyDir": {}, "hostPath": {"path": "/"}}, "volumes[0]", "more than 1 volume type"),
-        ({"name": "twice"}, "volumes[1].name", 'duplicate value "twice"'),
-        ({"name": "a", "hostPath": {"path": "/" + "a" * 4096}}, "volumes[0].hostPath.path", "at most 4096"),
-        ({"name": "a", "hostPath": {"path": "x"}}, "volumes[0].hostPath.path", "absolute"),
-        ({"name": "a", "hostPath": {"path": "/a/../b"}}, "volumes[0].hostPath.path", '".."'),
-        ({"name": "a", "hostPath": {"path": "/a", "type": "No"}}, "volumes[0].hostPath.type", "unsupported value"),
-        ({"name": "a", "emptyDir": {"sizeLimit": "-1"}}, "volumes[0].emptyDir.sizeLimit", "greater than or equal"),
-        (
-            {"name": "a", "configMap": {"name": "settings", "defaultMode": 512}},
-            "volumes[0].configMap.defaultMode",
-            "0777",
-        ),
-        ({"name": "a", "configMap": {"name": "no"}}, "volumes[0].configMap", "give it in the same file"),
-        ({"name": "a", "secret": {}}, "volumes[0].secret", "needs the name of a Secret"),
-        ({"name": "a", "projected": {}}, "volumes[0].projected", "not supported"),
-    ],
-)
-def test_volumes_that_cannot_be(volume: Body, path: str, message: str) -> None:
-    body = deployment(pod_spec(volumes=[volume, {"name": "twice"}]))
-    assert message in problems_of(body, config_map(a="1"))[f"spec.template.spec.{path}"]
-
-
-@pytest.mark.parametrize(
-    ("items", "path", "message"),
-    [
-        ([{"key": "a", "path": "/x"}], ".items[0].path", "relative"),
-        ([{"key": "a", "path": "../x"}], ".items[0].path", '".."'),
-        ([{"key": "a", "path": "."}], ".items[0].path", "names no file"),
-        ([{"key": "no", "path": "x"}], ".items[0]", 'has no key "no"'),
-        ([{"key": "a", "path": "x"}, {"key": "a", "path": "x/y"}], ".items", "a file and a directory"),
-    ],
-)
-def test_items_that_cannot_be(items: list[Body], path: str, message: str) -> None:
-    volume = {"name": "a", "configMap": {"name": "settings", "items": items}}
-    problems = problems_of(deployment(pod_spec(volumes=[volume])), config_map(a="1"))
-    assert message in problems[f"spec.template.spec.volumes[0].configMap{path}"]
-
-
-@pytest.mark.parametrize(
-    ("mount", "field", "message"),
-    [
-        ({"name": "no", "mountPath": "/x"}, "name", "is no volume of this pod"),
-        ({"name": "a", "mountPath": "x"}, "mountPath", "absolute"),
-        ({"name": "a", "mountPath": "/x:y"}, "mountPath", "':'"),
-        ({"name": "a", "mountPath": "/x", "subPath": "../y"}, "subPath", '".."'),
-        ({"name": "a", "mountPath": "/taken/"}, "mountPath", "must be unique"),
-    ],
-)
-def test_mounts_that_cannot_be(mount: Body, field: str, message: str) -> None:
-    mounts = [mount, {"name": "a", "mountPath": "/taken"}]
-    pod = pod_spec(containers=[container(volumeMounts=mounts)], volumes=[{"name": "a"}])
-    index = 1 if mount["mountPath"] == "/taken/" else 0
-    assert message in problems_of(deployment(pod))[f"{AT}.volumeMounts[{index}].{field}"]
 
 
 def test_probes() -> None:
@@ -480,16 +288,3 @@ def test_kubernetes_own_defaults_are_taken() -> None:
         ],
     )
     assert spec_of(deployment(pod)).template == spec_of(deployment()).template
-
-
-@pytest.mark.parametrize(
-    ("body", "path"),
-    [
-        ({**config_map(), "data": {"a/b": "1"}}, "data[a/b]"),
-        ({**config_map(), "data": {"..": "1"}}, "data[..]"),
-        ({**config_map(a="1"), "binaryData": {"a": ""}}, "binaryData[a]"),
-        ({**secret(), "stringData": {"": "1"}}, "stringData[]"),
-    ],
-)
-def test_keys_that_cannot_be_files(body: Body, path: str) -> None:
-    assert path in problems_of(deployment(), body)
