@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +17,25 @@ from beemesh_node.workloads.pod import Container, PullPolicy
 PULL_TIMEOUT = 900.0
 """Seconds for a whole pull: a large image over a slow line."""
 _MAX_PROGRESS_LINE = 64 * 1024
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?{_COMPONENT}(?:/{_COMPONENT})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[a-z0-9]+:[0-9a-f]{32,128})?"
+)
+_MAX_REFERENCE = 512
+
+
+def check_reference(image: str) -> None:
+    """Whether this can be an image at all (the grammar of distribution's `reference` package).
+
+    Raises StartError (InvalidImageName).
+    """
+    if len(image) > _MAX_REFERENCE or not _REFERENCE.fullmatch(image):
+        raise StartError(
+            "InvalidImageName",
+            f"image {image[:_MAX_REFERENCE]!r}: write [registry/]name[:tag][@digest]; the name must be lowercase",
+        )
 
 
 class Images:
@@ -43,7 +63,7 @@ class Images:
     async def ensure(self, container: Container) -> None:
         """Have a container's image here, as its pull policy says.
 
-        Raises StartError (ErrImageNeverPull, ErrImagePull, InvalidImageName), RuntimeUnavailableError.
+        Raises StartError (ErrImageNeverPull, ErrImagePull), RuntimeUnavailableError.
         """
         if container.pull_policy is not PullPolicy.ALWAYS and await self._exists(container.image):
             return
@@ -52,7 +72,7 @@ class Images:
     async def fetch(self, container: Container) -> None:
         """Pull a container's image, unless its policy forbids to.
 
-        Raises StartError (ErrImageNeverPull, ErrImagePull, InvalidImageName), RuntimeUnavailableError.
+        Raises StartError (ErrImageNeverPull, ErrImagePull), RuntimeUnavailableError.
         """
         image = container.image
         if container.pull_policy is PullPolicy.NEVER:
@@ -63,7 +83,7 @@ class Images:
             with trio.fail_after(PULL_TIMEOUT):
                 await self._pull(image)
         except PodmanRefusedError as error:
-            raise StartError(_pull_reason(error.message), f"image {image}: {error.message}") from error
+            raise StartError("ErrImagePull", f"image {image}: {error.message}") from error
         except trio.TooSlowError:
             raise StartError("ErrImagePull", f"image {image}: not here after {PULL_TIMEOUT:.0f} s of pulling") from None
 
@@ -73,7 +93,7 @@ class Images:
         except PodmanRefusedError as error:
             if error.status == 404:
                 return False
-            raise StartError(_pull_reason(error.message), f"image {image}: {error.message}") from error
+            raise StartError("ErrImagePull", f"image {image}: {error.message}") from error
         return True
 
     async def _pull(self, image: str) -> None:
@@ -92,8 +112,3 @@ def _progress_error(api: PodmanApi, line: bytes) -> str:
         return str(report.get("error") or "")
     except (ValueError, AttributeError, RecursionError) as error:
         raise RuntimeUnavailableError.at(api.socket, "what answers a pull is not Podman") from error
-
-
-def _pull_reason(message: str) -> str:
-    invalid = ("invalid reference format", "must be lowercase", "parsing reference", "invalid image reference")
-    return "InvalidImageName" if any(words in message for words in invalid) else "ErrImagePull"

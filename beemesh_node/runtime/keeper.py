@@ -65,13 +65,14 @@ class ContainerKeeper:
         self.status = status or ContainerStatus(container.name, container.image, reason="ContainerCreating")
         self._adopted = self.status.state == "running"
         if self._adopted:
-            self.status = replace(self.status, **self._unprobed())
+            self.status = self._unprobed(self.status)
         self._backoff = CrashLoopBackOff(self.status.restart_count)
         self._restart_now = trio.Event()
 
     def running_as(self, container_id: str) -> None:
         """Take over a container that was just started."""
         self._adopted = False
+        self.status = self._unprobed(self.status)
         self._update(
             state="running",
             reason="",
@@ -80,7 +81,6 @@ class ContainerKeeper:
             started_at_ms=int(time.time() * 1000),
             finished_at_ms=0,
             exit_code=0,
-            **self._unprobed(),
         )
 
     def restart(self) -> None:
@@ -148,10 +148,10 @@ class ContainerKeeper:
             self._update(started_at_ms=found.started_at_ms, image_id=found.image_id)
         await self._driver.prune(self.container, self.status.restart_count)
 
-    def _unprobed(self) -> dict[str, bool]:
-        """What is true of a running container before any probe has answered."""
+    def _unprobed(self, status: ContainerStatus) -> ContainerStatus:
+        """A running container's status before any probe has answered."""
         started = self.container.startup_probe is None
-        return {"started": started, "ready": started and self.container.readiness_probe is None}
+        return replace(status, started=started, ready=started and self.container.readiness_probe is None)
 
     async def _end_when_asked(self, container_id: str) -> None:
         await self._restart_now.wait()

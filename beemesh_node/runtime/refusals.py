@@ -26,8 +26,6 @@ def name_taken(error: PodmanRefusedError) -> bool:
 def create_error(subject: str, error: PodmanRefusedError) -> StartError:
     """Why something could not be created."""
     message = error.message
-    if "invalid reference format" in message or "must be lowercase" in message:
-        return StartError("InvalidImageName", f"{subject}: {message}")
     return StartError("CreateContainerError", f"{subject}: {_with_next_step(message)}")
 
 

@@ -17,7 +17,7 @@ from beemesh_node.runtime.events import ContainerEvent, watch_events
 from beemesh_node.runtime.exec import ExecSession, open_exec
 from beemesh_node.runtime.feed import StatusFeed
 from beemesh_node.runtime.firewall import ensure_firewall
-from beemesh_node.runtime.images import Images
+from beemesh_node.runtime.images import Images, check_reference
 from beemesh_node.runtime.info import read_info
 from beemesh_node.runtime.labels import container_name, safe_name
 from beemesh_node.runtime.launcher import Launcher
@@ -82,6 +82,8 @@ class Runtime:
                 raise StartError(
                     "CreateContainerConfigError", f"pod {identity.pod_name}: {name!r} cannot be part of a path"
                 )
+        for container in spec.template.init_containers + spec.template.containers:
+            check_reference(container.image)
         if identity.pod_uid in self._pods:
             raise StartError(
                 "CreateContainerError", f"pod {identity.pod_name} is on this machine already; remove it first"
