@@ -88,7 +88,7 @@ def verify_message(payload_type: int, content: bytes, signature: bytes, public_k
     if len(signature) == SIGNATURE_SIZE:
         return verify(public_key, signature, content, message_context(payload_type))
     index, count = _PLACE.unpack_from(signature)
-    if not index < count <= MAX_BATCH:
+    if index >= count:
         return False
     path, at = signature[_PLACE.size : -SIGNATURE_SIZE], 0
     digest = _leaf(content)

@@ -1,10 +1,12 @@
 """Messages signed together: each stands alone, none can be moved, repeated, added or altered."""
 
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beemesh_node.crypto import SIGNATURE_SIZE
+from beemesh_node.crypto import SIGNATURE_SIZE, verify
 from beemesh_node.protocol.batch import (
     MAX_BATCH,
     MAX_SIGNATURE_SIZE,
@@ -42,6 +44,24 @@ def test_every_message_of_a_batch_stands_alone(count: int) -> None:
         assert receiver.open(batch[i]).payload == RecordQuery(f"uid {i}")
     assert receiver.counters.snapshot() == {}
     receiver.refuses(batch[1], Refusal.REPLAYED)
+
+
+def test_the_tree_is_the_one_described() -> None:
+    """Computed here once more, for three messages: the third has no sibling and moves up as it is."""
+
+    def sha(data: bytes) -> bytes:
+        return hashlib.sha256(data).digest()
+
+    messages = _messages(3, Receiver())
+    a, b, c = (sha(b"\x00" + m.content[:149] + sha(m.content[149:])) for m in messages)
+    root = sha(b"\x01" + sha(b"\x01" + a + b) + c)
+    paths = {0: b + c, 1: a + c, 2: sha(b"\x01" + a + b)}
+    for i, signed in enumerate(FRIEND.sealer.sign_batch(messages)):
+        _, signature = _split(signed, messages[i])
+        assert signature[:-SIGNATURE_SIZE] == bytes([0, i, 0, 3]) + paths[i]
+        signed_root = b"\x00\x03" + root
+        public_key = FRIEND.certificate.public_key
+        assert verify(public_key, signature[-SIGNATURE_SIZE:], signed_root, b"beemesh/1/batch")
 
 
 def test_a_batch_of_one_is_signed_alone_and_of_none_not_at_all() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from beemesh_node.protocol import codec
 from beemesh_node.protocol.codec import decode, encode
 from beemesh_node.protocol.errors import MalformedError
+from beemesh_node.protocol.flatreader import FlatReader
 from beemesh_node.protocol.messages import (
     Ack,
     AssignmentReply,
@@ -159,6 +160,14 @@ def test_broken_structure(data: bytes, words: str) -> None:
 def test_an_unaligned_field() -> None:
     with pytest.raises(MalformedError, match="out of bounds"):
         decode(SlotAttempt, _table(struct.pack("<HHH", 6, 12, 6), bytes(8)))
+
+
+def test_an_unaligned_vector() -> None:
+    """Elements of eight bytes begin at multiples of eight; the length of four in front of them need not."""
+    reader = FlatReader(struct.pack("<IIQ", 0, 1, 7))
+    assert reader.vector(4, 8) == range(8, 16, 8)
+    with pytest.raises(MalformedError, match="out of bounds"):
+        FlatReader(struct.pack("<IQ", 1, 7)).vector(0, 8)
 
 
 def _text_field(content: bytes) -> bytes:
