@@ -1,12 +1,12 @@
 """What happened, counted by name, so that an operator can see what was refused and which faults were contained."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import structlog
-
-_log = structlog.get_logger("beemesh.network")
+# The standard library's: importing structlog, with what it imports, would double what a command's host costs to start.
+_log = logging.getLogger("beemesh.network")
 
 
 class Counters:
@@ -22,10 +22,12 @@ class Counters:
 
     def refuse(self, what: str, peer: object) -> None:
         """Count and log something that a peer was denied."""
-        self._counts[f"refused.{what}"] += 1
-        _log.debug("refused", what=what, peer=str(peer))
+        self.add(f"refused.{what}")
+        _log.debug("refused %s to %s", what, peer)
 
     def contain(self, guard: str, error: BaseException) -> None:
-        """Count and log a fault that `guard` kept from spreading."""
-        self._counts[f"contained.{guard}"] += 1
-        _log.info("fault contained", guard=guard, error=repr(error))
+        """Count a fault that `guard` kept from spreading; log the 1st, 2nd, 4th, 8th …: peers can cause it."""
+        self.add(f"contained.{guard}")
+        count = self._counts[f"contained.{guard}"]
+        if count & (count - 1) == 0:
+            _log.warning("%s contained a fault of the network library (%d so far): %r", guard, count, error)

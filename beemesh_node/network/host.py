@@ -1,11 +1,10 @@
 """The host that the node holds on to, over any number of lives of the libp2p stack."""
 
+import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
-import structlog
 import trio
 
 from beemesh_node.network.addresses import parse_with_peer
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from beemesh_node.network.life import Life, Surroundings
     from beemesh_node.network.links import Link
 
-_log = structlog.get_logger("beemesh.network")
+_log = logging.getLogger("beemesh.network")
 _BACKLOG = 1024
 """Events and messages that wait for a slow subscriber at most."""
 _REMEMBERED_PEERS = 4096
@@ -116,7 +115,7 @@ class MeshHost:
         """See `Host.disconnect`."""
         life = await self._current()
         self._counters.refuse("disconnected", peer)
-        _log.info("disconnecting", peer=peer, reason=reason)
+        _log.info("disconnecting %s: %s", peer, reason)
         life.links.shun(peer)
         await life.links.close_all(peer)
 
@@ -239,11 +238,7 @@ class MeshHost:
                 if not started:
                     raise _cause(error) from None
                 self._counters.add("restarts")
-                _log.error(
-                    "the network part failed and is started again",
-                    error=repr(_cause(error)),
-                    trace="".join(format_exception(error)),
-                )
+                _log.error("the network part failed and is started again: %r", _cause(error), exc_info=error)
             if trio.current_time() - born_at > _STEADY:
                 backoff.reset()
             await trio.sleep(backoff.next_delay())

@@ -18,7 +18,6 @@ _QUEUED = 4096
 class QueuedReplies:
     """Overrides `Yamux`."""
 
-    contained: Any
     secured_conn: Any
     _nursery: trio.Nursery
     _reader: trio.lowlevel.Task | None = None
@@ -44,8 +43,8 @@ class QueuedReplies:
         try:
             async for frame in replies:
                 await super()._write_frame(frame)  # type: ignore[misc]
-        except (BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self.contained("inline-replies", error)  # the connection is lost; the reader will see it too
+        except (BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # the connection is lost; the reader will see it too
 
 
 GUARD = Guard(
