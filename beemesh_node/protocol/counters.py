@@ -50,7 +50,7 @@ class Refusal(StrEnum):
     MALFORMED_PAYLOAD = "malformed_payload"
 
 
-class Refused(ProtocolError):  # noqa: N818  # a verdict
+class Refused(ProtocolError):
     """A message was refused, and nothing but a counter (and, after its signature held, the replay window) changed."""
 
     def __init__(self, reason: Refusal, detail: str) -> None:
