@@ -13,17 +13,17 @@ from labs import image, machines, mesh, suite
 from labs.paths import INVENTORY, LOGS, MESH, ROOT, STATE
 from labs.run import LabError, console, hand_over, step
 
-_NEXT = """
-What to try next:
-  ./lab beectl get machines                 what the mesh is made of
-  ./lab beectl describe deployment hello    where it runs, and why there
-  ./lab beectl scale deployment hello --replicas 3
-  ./lab kill {victim:<31} pull a machine's plug; then: ./lab beectl get pods -o wide -w
-  ./lab start {victim:<30} and back
-  ./lab cut {victim} {other:<{width}} no packet between two; ./lab mend lets them pass again
-  ./lab shell {victim:<30} a shell on a machine
-  ./lab down                                remove all of it
-"""
+_NEXT = (
+    ("beectl describe deployment hello", "where it runs, and why there"),
+    ("beectl scale deployment hello --replicas 3", "one more"),
+    ("kill {victim}", "pull a machine's plug"),
+    ("beectl get pods -o wide -w", "and watch what becomes of its pod"),
+    ("start {victim}", "power it on again"),
+    ("cut {victim} {other}", "no packet passes between the two"),
+    ("mend", "until this"),
+    ("shell {victim}", "a shell on a machine"),
+    ("down", "remove all of it"),
+)
 
 
 def _prepare() -> str:
@@ -82,7 +82,9 @@ def up(count: int, small: int, bare: bool) -> None:
     mesh.beectl_interactive(["get", "pods", "-o", "wide"])
     victim = answering[0].machine
     other = next((machine.name for machine in planned if machine.name != victim), victim)
-    console.print(_NEXT.format(victim=victim, other=other, width=31 - len(victim)), markup=False)
+    console.print("\nWhat to try next:")
+    for command, meaning in _NEXT:
+        console.print(f"  ./lab {command.format(victim=victim, other=other):<44}{meaning}", markup=False)
 
 
 @lab.command()
