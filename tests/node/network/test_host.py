@@ -9,6 +9,7 @@ from beemesh_node.network.api import (
     Admitted,
     FrameTooLarge,
     Gone,
+    Limits,
     ListenFailed,
     NetworkError,
     ProtocolRefused,
@@ -111,6 +112,21 @@ async def test_nobody_at_the_address() -> None:
             await a.connect(nobody, ["/ip4/127.0.0.1/tcp/1"])
         with pytest.raises(NetworkError, match="itself"):
             await a.connect(a.peer_id, a.addresses())
+
+
+async def test_a_listener_that_never_answers_is_given_up_and_costs_nothing() -> None:
+    limits = Limits(dial_timeout=0.2, upgrade_timeout=0.2, hello_timeout=0.2)
+    async with host("a", limits=limits) as a, host("b") as b:
+        (silent,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with silent:
+            nobody = peer_id_of_seed(seed("nobody"))
+            address = f"/ip4/127.0.0.1/tcp/{silent.socket.getsockname()[1]}"
+            with trio.fail_after(5), pytest.raises(Unreachable, match="no answer in time"):
+                await a.connect(nobody, [address])
+            for _ in range(40):  # more than the 32 dials that libp2p allows at once
+                with trio.move_on_after(0.01):
+                    await a.connect(nobody, [address])
+            await a.connect(b.peer_id, b.addresses())
 
 
 async def test_another_peer_at_the_address() -> None:
