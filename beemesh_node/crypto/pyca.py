@@ -14,8 +14,6 @@ from beemesh_node.crypto.errors import DecryptionError, InvalidKeyError
 from beemesh_node.crypto.provider import (
     KEM_PUBLIC_SIZE,
     KEM_SEED_SIZE,
-    SIGNATURE_SIZE,
-    SIGNING_PUBLIC_SIZE,
     SIGNING_SEED_SIZE,
     check_context,
 )
@@ -117,8 +115,6 @@ class PycaProvider:
     def verify(self, public: bytes, signature: bytes, message: bytes, context: bytes) -> bool:
         """See `Provider.verify`."""
         check_context(context)
-        if len(public) != SIGNING_PUBLIC_SIZE or len(signature) != SIGNATURE_SIZE:
-            return False
         try:
             key = MLDSA65PublicKey.from_public_bytes(public)
             key.verify(signature, message, context)

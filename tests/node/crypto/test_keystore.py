@@ -147,6 +147,17 @@ def test_what_is_not_canonical_base64_or_too_short_is_malformed(body: bytes) -> 
         KeyFile.parse(head + b"\n\n" + body + tail)
 
 
+def test_only_the_one_way_of_writing_a_file_is_read() -> None:
+    head, rest = OPEN.split(b"\n\n")
+    body, tail = rest[:44], rest[44:]
+    assert KeyFile.parse(head + b"\n\n" + body + tail).unlock(None) == SECRET
+    # 32 bytes end in "=" with two unused bits before it; base64 decoders ignore those, and line breaks too.
+    unused = body[:-2] + bytes([body[-2] + 1]) + b"="
+    for other in (unused, body[:20] + b"\n" + body[20:], b"\n" + body):
+        with pytest.raises(MalformedKeyFileError, match="altered"):
+            KeyFile.parse(head + b"\n\n" + other + tail)
+
+
 @pytest.mark.parametrize("passphrase", ["", "x" * 1025, "é" * 513])
 def test_empty_and_endless_passphrases_are_refused(passphrase: str) -> None:
     with pytest.raises(KeyStoreError, match="1 to 1024 bytes"):

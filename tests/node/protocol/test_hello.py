@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beemesh_node.crypto import generate_kem_key
+from beemesh_node.crypto import generate_kem_key, kdf, seal
 from beemesh_node.protocol.frames import FrameOpener, FrameSealer, frame_key
 from beemesh_node.protocol.greeting import (
     MAX_HELLO_FRAME,
+    Greeting,
     GreetingProof,
     GreetingRefusal,
     HelloRefusal,
@@ -23,7 +25,7 @@ from beemesh_node.protocol.greeting import (
 from beemesh_node.protocol.hello import Hello, Introduction
 from beemesh_node.protocol.ids import PeerId
 from beemesh_node.protocol.root import MeshRoot
-from beemesh_node.protocol.session import LocalSession
+from beemesh_node.protocol.session import LocalSession, open_statement
 from beemesh_node.protocol.trust import TrustStore
 from tests.node.crypto.support import flip
 from tests.node.protocol.mesh import DAY, NOW, OPERATOR, Member, Mesh
@@ -128,6 +130,87 @@ def test_both_sides_have_the_keys_of_two_directions_and_no_two_hellos_have_the_s
     sealer = FrameSealer(frame_key(by_one.session_keys.send, b"beats", by_one.session_keys.binding))
     opener = FrameOpener(frame_key(by_other.session_keys.receive, b"beats", by_other.session_keys.binding))
     assert opener.open(sealer.seal(b"beat")) == b"beat"
+
+
+class ByHand:
+    """The dialling side written from the text of the specification alone, with every part open to change."""
+
+    def __init__(self, member: Member, remote: PeerId) -> None:
+        session = member.session()
+        self.role, self.local, self.remote = b"\0", member.peer_id, remote
+        self.context, self.info = b"beemesh/1/hello", b"beemesh/1/hello/seal"
+        self.signing_key, self.kem_key = member.identity.signing, member.kem_key
+        self.secret = bytes(range(32))
+        self.greeting = pack(Greeting(session.certificate_bytes, session.statement_bytes, bytes(32), 1, ()))
+
+    def proof(self, heard: bytes, kem_public_key: bytes) -> bytes:
+        sides = ((self.local, self.greeting), (self.remote, heard))
+        said = b"".join(sha256(peer.encode()) + sha256(greeting) for peer, greeting in sides)
+        self.transcript = sha256(self.context + said)
+        self.sealed = seal(kem_public_key, self.secret, self.info + self.transcript)
+        time = NOW.to_bytes(8, "big")
+        signature = self.signing_key.sign(self.role + self.transcript + time + self.sealed, self.context)
+        return b"\2" + self.sealed + time + signature
+
+    def keys(self, frame: bytes) -> bytes:
+        sealed = frame[1:1169]
+        secret = self.kem_key.open(sealed, self.info + self.transcript)
+        binding = sha256(self.transcript + self.sealed + sealed)
+        return kdf.derive(self.secret + secret, binding, b"beemesh/1/hello/keys", 64)
+
+
+def sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def answer_by_hand(peer: ByHand) -> tuple[bytes, Introduction]:
+    """Let Bert answer `peer`; returns its proof and whom it admits."""
+    hello = Side.of(BERT).hello(ANNA.peer_id, initiator=False)
+    heard = hello.begin(NOW)
+    answer = hello.receive_greeting(peer.greeting, NOW)
+    statement = parse_greeting(heard).statement
+    kem_public_key = open_statement(statement, BERT.certificate, BERT.fingerprint).kem_public_key
+    return answer, hello.receive_proof(peer.proof(heard, kem_public_key), NOW)
+
+
+def test_a_peer_written_from_the_specification_is_understood() -> None:
+    peer = ByHand(ANNA, BERT.peer_id)
+    answer, introduction = answer_by_hand(peer)
+    keys = introduction.session_keys
+    assert peer.keys(answer) == keys.receive + keys.send
+    assert introduction.time_offset_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("role", b"\1"),
+        ("role", b""),
+        ("local", BERT.peer_id),
+        ("remote", ANNA.peer_id),
+        ("context", b"beemesh/1/obj/session"),
+        ("signing_key", BERT.identity.signing),
+        ("secret", b"short"),
+    ],
+)
+def test_whatever_part_of_a_proof_is_another_it_is_refused(part: str, value: object) -> None:
+    peer = ByHand(ANNA, BERT.peer_id)
+    setattr(peer, part, value)
+    refusal = refused(lambda: answer_by_hand(peer))
+    assert refusal.reason is (HelloRefusal.MALFORMED if part == "secret" else HelloRefusal.BAD_PROOF)
+
+
+def test_a_secret_sealed_for_another_purpose_is_refused() -> None:
+    peer = ByHand(ANNA, BERT.peer_id)
+    peer.info = b"beemesh/1/hpke"
+    assert refused(lambda: answer_by_hand(peer)).reason is HelloRefusal.BAD_SECRET
+
+
+def test_the_time_that_is_told_is_signed() -> None:
+    def later(frame: bytes) -> bytes:
+        return frame[:1169] + (NOW + DAY).to_bytes(8, "big") + frame[1177:]
+
+    assert reason(meet(Side.of(ANNA), Side.of(BERT), proof=later)[1]) is HelloRefusal.BAD_PROOF
 
 
 def test_the_time_of_the_other_is_measured_not_believed() -> None:
