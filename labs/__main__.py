@@ -10,7 +10,7 @@ from rich.table import Table
 
 from labs import host as hosts
 from labs import image, machines, mesh, suite
-from labs.paths import INVENTORY, LOGS, MESH, ROOT, STATE
+from labs.paths import INVENTORY, MESH, ROOT, STATE
 from labs.run import LabError, console, hand_over, step
 
 _NEXT = (
@@ -203,8 +203,6 @@ def main() -> None:
         lab(prog_name="./lab")
     except LabError as error:
         console.print("[red]lab:[/]", escape(str(error)))
-        if LOGS.is_dir():
-            console.print(f"     The whole output is in {LOGS}.")
         sys.exit(1)
 
 

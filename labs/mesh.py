@@ -128,19 +128,22 @@ def apply_hello() -> None:
     beectl("apply", "-f", str(HELLO_MANIFEST))
 
 
-def wait_for_hello(replicas: int = 2, seconds: float = 60) -> list[Pod]:
-    """Wait until so many copies of the web server truly answer over HTTP; return them."""
+def wait_for_hello(name: str = "hello", replicas: int = 2, seconds: float = 60) -> list[Pod]:
+    """Wait until so many copies of the web server truly answer over HTTP; return them.
+
+    `name` is the name of the Deployment, and of its pods' label `app`.
+    """
 
     def look() -> tuple[list[Pod], str | None]:
-        ready = [pod for pod in pods("app=hello") if pod.ready and pod.address]
+        ready = [pod for pod in pods(f"app={name}") if pod.ready and pod.address]
         if len(ready) != replicas:
-            return [], f"{len(ready)} of {replicas} pods are ready (./lab beectl describe deployment hello tells why)"
+            return [], f"{len(ready)} of {replicas} pods are ready (./lab beectl describe deployment {name} tells why)"
         for pod in ready:
             if "Hello from" not in (answer := ask(pod)):
                 return [], f"{pod.name} answers {answer[:200]!r}"
         return ready, None
 
-    return until(seconds, "the web servers of examples/hello.yml", look)
+    return until(seconds, f"the web servers of {name}", look)
 
 
 def unit_state(machine: Machine) -> str:
