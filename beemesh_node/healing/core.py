@@ -176,12 +176,12 @@ class Core:
         timers = self._context.outbox.timers
         timers.cancel(("silent", machine))
         name = self._context.name(machine)
+        self._context.members.remove(machine)
         if restarting:
             grace = now + self._context.config.restart_grace
             timers.set(("restart", machine), grace, lambda at: self._lost(machine, name, "it did not come back", at))
         else:
             self._lost(machine, name, why, now)
-        self._context.members.remove(machine)
 
     def _lost(self, machine: MachineId, name: str, why: str, now: float) -> None:
         if machine != self._context.me:

@@ -61,6 +61,6 @@ def reigning(declarations: Iterable[Declaration]) -> Declaration | None:
     return max((d for d in declarations if not d.deleted), key=lambda d: (d.generation, d.uid), default=None)
 
 
-def better(one: ClaimRef, other: ClaimRef) -> bool:
-    """Whether `one` comes before `other`, both for one slot and revision: lower attempt, then lower machine id."""
-    return (one.attempt, one.machine) < (other.attempt, other.machine)
+def order(claim: ClaimRef, revision: str) -> tuple[bool, str, int, str]:
+    """Where a claim stands among those of its slot: the declared revision first, then lower attempt, lower machine."""
+    return (claim.revision != revision, claim.revision, claim.attempt, claim.machine)

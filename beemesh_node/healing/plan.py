@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from beemesh_node.healing.declaration import Declaration, better
+from beemesh_node.healing.declaration import Declaration, order
 from beemesh_node.protocol.messages import ClaimRef
 
 
@@ -98,21 +98,29 @@ def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Itera
         if number < len(slots):
             slots[number].placing = True
     for slot in slots:
-        slot.new.sort(key=lambda c: (c.ref.attempt, c.ref.machine))
-        slot.old.sort(key=lambda c: (c.ref.revision, c.ref.attempt, c.ref.machine))
+        for group in (slot.new, slot.old):
+            group.sort(key=lambda claim: order(claim.ref, declaration.revision))
     return slots
 
 
 def _surpassed(slot: _Slot) -> list[Ending]:
-    """Claims for which the same slot has a better one that is ready: duplicates, and the revision before."""
+    """Claims for which the same slot has a better one that is ready: duplicates, and the revisions before.
+
+    Of several that are all past their revision one is kept until the declared one serves: what a rollout left behind
+    that was itself overtaken must not take the room that the next needs.
+    """
     endings = []
+    ready = [claim for claim in slot.new if claim.ready]
     for claim in slot.new:
-        winner = next((w for w in slot.new if w.ready and better(w.ref, claim.ref)), None)
-        if winner is not None:
+        winner = next((w for w in ready if w is not claim), None)
+        if winner is not None and (claim.broken or slot.new.index(winner) < slot.new.index(claim)):
             endings.append(Ending(claim.ref, winner.ref))
     successor = next((claim for claim in slot.new if claim.available), None)
     if successor is not None:
         endings += [Ending(claim.ref, successor.ref) for claim in slot.old]
+    elif len(slot.old) > 1:
+        kept = next((claim for claim in slot.old if claim.ready), slot.old[0])
+        endings += [Ending(claim.ref, kept.ref if kept.ready else None) for claim in slot.old if claim is not kept]
     return endings
 
 

@@ -1,9 +1,10 @@
 """Why a runner ends a claim of its own. A guardian may only remind it; what it believes is in here.
 
 - The declaration is deleted, or shadowed by another of its name, or the slot is beyond its replicas: at once.
-- A guardian's reminder, and the claim's revision is not the declared one and may be missed (maxUnavailable): at once.
-- A guardian's reminder of a better claim: once the holder of that one answers, itself, that it is ready on the
-  declared revision.
+- A guardian's reminder, and the claim's revision is not the declared one, and it may be missed (maxUnavailable) or is
+  not ready anyway: at once.
+- A guardian's reminder of another claim to the slot: once its holder answers, itself, that it is ready, if it is a
+  better one, or no worse one in its revision while ours is not ready.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from beemesh_node.healing.claims import key_of
 from beemesh_node.healing.context import Context
-from beemesh_node.healing.declaration import Declaration, better
+from beemesh_node.healing.declaration import Declaration, order
 from beemesh_node.healing.outbox import Answer
 from beemesh_node.healing.pods import LocalClaim
 from beemesh_node.healing.runner import Runner
@@ -48,10 +49,11 @@ class Releases:
             return
         if why := self._undeclared(declaration, ref):
             self.runner.end(claim, why, now)
-        elif ref.revision != declaration.revision and (declaration.max_surge == 0 or declaration.max_unavailable > 0):
+        elif winner is not None:
+            if self._yields(claim, winner, declaration):
+                self._ask(claim, winner, now)
+        elif ref.revision != declaration.revision and (declaration.unavailable > 0 or not claim.ready):
             self.runner.end(claim, "another revision is declared", now)
-        elif winner is not None and self._surpasses(winner, ref, declaration):
-            self._ask(claim, winner, now)
 
     def _undeclared(self, declaration: Declaration, ref: ClaimRef) -> str:
         if declaration.deleted:
@@ -62,11 +64,14 @@ class Releases:
             return f"{declaration.replicas} replicas are declared"
         return ""
 
-    def _surpasses(self, winner: ClaimRef, ref: ClaimRef, declaration: Declaration) -> bool:
-        """Whether the claim named as better is one on the declared revision, and comes before ours."""
-        if (winner.uid, winner.slot, winner.revision) != (ref.uid, ref.slot, declaration.revision):
+    def _yields(self, claim: LocalClaim, winner: ClaimRef, declaration: Declaration) -> bool:
+        """Whether our claim gives way to another one of its slot, should that be ready."""
+        ours, revision = claim.ref, declaration.revision
+        if (winner.uid, winner.slot) != (ours.uid, ours.slot) or key_of(winner) == key_of(ours):
             return False
-        return ref.revision != declaration.revision or better(winner, ref)
+        if order(winner, revision) < order(ours, revision):
+            return True
+        return not claim.ready and (winner.revision == revision) == (ours.revision == revision)
 
     def _ask(self, claim: LocalClaim, winner: ClaimRef, now: float) -> None:
         if claim.asked == winner.machine:
@@ -79,7 +84,7 @@ class Releases:
             if not isinstance(answer, ClaimReply) or declaration is None:
                 return
             found = any(r.ready and not r.gone and key_of(r.claim) == key_of(winner) for r in answer.reports)
-            if found and self._surpasses(winner, claim.ref, declaration):
+            if found and self._yields(claim, winner, declaration):
                 self.runner.end(claim, f"{self.context.name(winner.machine)} has a better claim to the slot", at)
 
         self.context.outbox.ask(MachineId(winner.machine), ClaimQuery(winner), ASK_TIMEOUT, then, now)

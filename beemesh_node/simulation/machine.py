@@ -30,7 +30,7 @@ class Disk:
     claims: dict[str, fx.HeldClaim] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class Machine:
     """One machine of a simulated mesh."""
 

@@ -25,7 +25,7 @@ class Faults:
     duplicate: float = 0.0
 
 
-@dataclass
+@dataclass(repr=False)
 class World:
     """Time and the wires between machines. Seconds of virtual time begin at 0."""
 
