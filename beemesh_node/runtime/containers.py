@@ -10,6 +10,7 @@ import os
 
 import trio
 
+from beemesh_node.runtime.cgroups import out_of_memory
 from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError
 from beemesh_node.runtime.inspection import Ended, Inspection, ended, read_inspection
 from beemesh_node.runtime.podman_api import PodmanApi
@@ -76,6 +77,7 @@ class Containers:
         Waits through a Podman that is gone: containers run on without it, and how they ended is told when it is back.
         """
         look = _FIRST_LOOK
+        starved = False
         while True:
             try:
                 found = await self.inspect(container_id)
@@ -86,8 +88,9 @@ class Containers:
                 return Ended(137, "ContainerStatusUnknown", message="removed by somebody else")
             if not found.running:
                 self._wakeups.forget(container_id)
-                return ended(found)
+                return ended(found, starved)
             if await self._hint(container_id, found.pid):
+                starved = starved or out_of_memory(found.cgroup_path)
                 # The process is gone, and Podman learns of it within milliseconds from conmon.
                 await trio.sleep(look)
                 look = min(look * 1.5, _LONGEST_LOOK)

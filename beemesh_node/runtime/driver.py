@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import trio
-
 from beemesh_node.runtime.container_spec import Surroundings
 from beemesh_node.runtime.containers import Containers
 from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError
@@ -41,9 +39,7 @@ class Driver:
 
         Raises StartError, RuntimeUnavailableError.
         """
-        # Shielded, because what is created must be taken down by its keeper; the requests' timeouts bound it.
-        with trio.CancelScope(shield=True):
-            return await self.launcher.launch(self.pod, container, role, restart, self.surroundings)
+        return await self.launcher.launch(self.pod, container, role, restart, self.surroundings)
 
     async def prune(self, container: Container, restart: int) -> None:
         """Remove the life before the last one; the last is kept for its logs."""

@@ -61,13 +61,12 @@ class Images:
         return str(found.get("User") or (found.get("Config") or {}).get("User") or "")
 
     async def ensure(self, container: Container) -> None:
-        """Have a container's image here, as its pull policy says.
+        """Have a container's image here, whichever version.
 
         Raises StartError (ErrImageNeverPull, ErrImagePull), RuntimeUnavailableError.
         """
-        if container.pull_policy is not PullPolicy.ALWAYS and await self._exists(container.image):
-            return
-        await self.fetch(container)
+        if not await self._exists(container.image):
+            await self.fetch(container)
 
     async def fetch(self, container: Container) -> None:
         """Pull a container's image, unless its policy forbids to.

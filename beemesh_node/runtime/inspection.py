@@ -16,6 +16,9 @@ RUNNING_STATES = frozenset(("running", "paused", "stopping"))
 UNSTARTED_STATES = frozenset(("configured", "created", "initialized"))
 
 
+_SIGKILLED = 128 + signal.SIGKILL
+
+
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """One container at one moment. Times are Unix milliseconds, 0 when they have not come yet."""
@@ -30,6 +33,7 @@ class Inspection:
     stop_signal: str
     image_id: str
     ip: str
+    cgroup_path: str
 
     @property
     def running(self) -> bool:
@@ -67,14 +71,16 @@ def read_inspection(data: Mapping[str, Any], network: str) -> Inspection:
             stop_signal=_signal((data.get("Config") or {}).get("StopSignal")),
             image_id=str(data.get("Image") or ""),
             ip=str((networks.get(network) or {}).get("IPAddress") or settings.get("IPAddress") or ""),
+            cgroup_path=str(state.get("CgroupPath") or ""),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not an inspected container: {error!r}") from error
 
 
-def ended(found: Inspection) -> Ended:
-    """How an inspected container ended."""
-    reason = "OOMKilled" if found.oom_killed else "Completed" if found.exit_code == 0 else "Error"
+def ended(found: Inspection, out_of_memory: bool) -> Ended:
+    """How an inspected container ended; `out_of_memory`: the kernel was seen ending something of it."""
+    killed = found.oom_killed or (out_of_memory and found.exit_code == _SIGKILLED)
+    reason = "OOMKilled" if killed else "Completed" if found.exit_code == 0 else "Error"
     return Ended(found.exit_code, reason, found.started_at_ms, found.finished_at_ms)
 
 

@@ -7,6 +7,7 @@ removed before the error leaves; what could not be removed because Podman is gon
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -25,7 +26,7 @@ from beemesh_node.runtime.podman_api import PodmanApi
 from beemesh_node.runtime.refusals import create_error, image_missing, name_taken, start_error
 from beemesh_node.runtime.security import needs_image_user, refusal
 from beemesh_node.runtime.sub_paths import check_mounted
-from beemesh_node.workloads.pod import Container, EmptyDir, PodSpec, Volume
+from beemesh_node.workloads.pod import Container, EmptyDir, PodSpec, PullPolicy, Volume
 
 PORT_RELEASE_SECONDS = 3.0
 """How long the last life of a container may hold its host ports after its death."""
@@ -90,10 +91,13 @@ class Launcher:
             for volume in volumes:
                 await self._api.post("/volumes/create", self._volume_spec(pod, volume))
             mounts = [
-                Mount(volume_name(self._config, pod.identity, volume), f"/{volume.name}", named_volume=True)
+                Mount(volume_name(self._config, pod.identity, volume), f"/volumes/{volume.name}", named_volume=True)
                 for volume in volumes
             ]
-            container = Container(name=Role.HOLDER.value, image=pod.template.containers[0].image, command=("/",))
+            program = PodFiles(self._config, pod.identity.pod_uid).holder
+            mounts.append(Mount(str(program), f"/{program.name}", read_only=True, relabel=True))
+            image = pod.template.containers[0].image
+            container = Container(Role.HOLDER.value, image, command=(f"/{program.name}",))
             spec = container_spec(pod, container, Role.HOLDER, 0, mounts, self._surroundings)
             for name in ("networks", "portmappings", "sysctl"):
                 spec.pop(name, None)
@@ -107,6 +111,8 @@ class Launcher:
 
         Raises StartError, RuntimeUnavailableError; nothing of the container is left then, nor after a cancellation.
         """
+        if container.pull_policy is PullPolicy.ALWAYS:
+            await self._images.fetch(container)
         mounts: list[Mount] = []
         if container.mounts:
             files = PodFiles(self._config, pod.identity.pod_uid)
@@ -181,8 +187,6 @@ class Launcher:
         return user
 
     async def _create(self, container: Container, spec: dict[str, Any]) -> str:
-        if container.pull_policy.value == "Always":
-            await self._images.fetch(container)
         for _ in range(2):
             try:
                 async with self._slots:
@@ -227,7 +231,8 @@ class Launcher:
         source = volume.source
         options = ["mode=0777", "nodev", "nosuid"]
         if isinstance(source, EmptyDir) and source.size_limit_bytes:
-            options.append(f"size={source.size_limit_bytes}")
+            # Podman 4 takes `size` for a disk quota, also here; tmpfs knows the same bound counted in pages.
+            options.append(f"nr_blocks={-(-source.size_limit_bytes // resource.getpagesize())}")
         if pod.template.fs_group is not None:
             options.append(f"gid={pod.template.fs_group}")
         return {

@@ -24,6 +24,7 @@ from beemesh_node.workloads.pod import Container, EmptyDir, Files, HostPath, Pod
 
 _SPEC = "spec.json"
 _ENDED = "ended"
+_HOLDER = "holder"
 
 
 class PodFiles:
@@ -46,11 +47,17 @@ class PodFiles:
             self._disk.mkdir(mode=0o700, parents=True)
             for volume in spec.template.volumes:
                 self._create_volume(volume, spec.template.fs_group)
+            _write(self.holder, b"", 0o755)
             _write(self._memory / _SPEC, encode_spec(spec), 0o600)
         except OSError as error:
             raise StartError(
                 "FailedMount", f"pod {spec.identity.pod_name}: {error}; see: df -h {error.filename}"
             ) from error
+
+    @property
+    def holder(self) -> Path:
+        """A program of no bytes: what a container that is never run names as its own."""
+        return self._disk / _HOLDER
 
     def read_spec(self) -> PodSpec | None:
         """The specification a former daemon kept; None if it is lost or of another version."""

@@ -23,7 +23,7 @@ from beemesh_node.runtime.labels import container_name, safe_name
 from beemesh_node.runtime.launcher import Launcher
 from beemesh_node.runtime.logs import WHOLE_LOG, LogOptions, open_logs
 from beemesh_node.runtime.network import ensure_network
-from beemesh_node.runtime.pod_files import PodFiles, require_memory
+from beemesh_node.runtime.pod_files import PodFiles, memory_volume, require_memory
 from beemesh_node.runtime.podman_api import PodmanApi
 from beemesh_node.runtime.probe_actions import Prober
 from beemesh_node.runtime.supervisor import PodSupervisor
@@ -190,10 +190,13 @@ class Runtime:
         started = False
         try:
             await trio.to_thread.run_sync(files.create, spec)
-            await self._launcher.memory_volumes(spec)
-            if needs_sandbox(spec):
+            shared = needs_sandbox(spec)
+            if shared or any(memory_volume(volume) for volume in spec.template.volumes):
+                # What is missing shall show before anything runs; alone, a container finds out by itself.
                 for container in spec.template.init_containers + spec.template.containers:
                     await self._images.ensure(container)
+                await self._launcher.memory_volumes(spec)
+            if shared:
                 driver.join(await self._launcher.sandbox(spec))
             await supervisor.start()
             started = True

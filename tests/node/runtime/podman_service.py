@@ -107,7 +107,7 @@ def drop_service(service: PodmanService) -> None:
 
 
 def _containers_conf() -> str:
-    """Of the machine at hand: crun refuses cgroup v1, and a lowered hard limit must be named for containers to start."""
+    """For the machine at hand: crun refuses cgroup v1, and a lowered hard limit must be named to start anything."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     engine = ['lock_type="file"', 'events_logger="file"']
     if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
