@@ -3,11 +3,18 @@
 from collections.abc import Callable
 
 from beemesh_node.crypto.errors import ProviderUnavailableError
-from beemesh_node.crypto.liboqs import LiboqsProvider
 from beemesh_node.crypto.provider import KemKey, Provider, SigningKey
 from beemesh_node.crypto.pyca import PycaProvider
 
-_PROVIDERS: dict[str, Callable[[], Provider]] = {"cryptography": PycaProvider, "liboqs": LiboqsProvider}
+
+def _make_liboqs() -> Provider:
+    # It loads ctypes, of which those who do not choose it need nothing.
+    from beemesh_node.crypto.liboqs import LiboqsProvider
+
+    return LiboqsProvider()
+
+
+_PROVIDERS: dict[str, Callable[[], Provider]] = {"cryptography": PycaProvider, "liboqs": _make_liboqs}
 _active: Provider = PycaProvider()
 
 

@@ -156,4 +156,7 @@ def _stretch(passphrase: str, cost: Argon2Cost, salt: bytes) -> bytes:
     if not 0 < len(material) <= MAX_PASSPHRASE_SIZE:
         raise KeyStoreError(f"a passphrase has 1 to {MAX_PASSPHRASE_SIZE} bytes; give another, or none at all")
     kdf = Argon2id(salt=salt, length=aead.KEY_SIZE, iterations=cost.passes, lanes=cost.lanes, memory_cost=cost.memory)
-    return kdf.derive(material)
+    try:
+        return kdf.derive(material)
+    except MemoryError:
+        raise KeyStoreError(f"a passphrase needs {cost.memory // 1024} MiB of memory for a moment: free some") from None

@@ -11,6 +11,7 @@ key that results is compared with the one `cryptography` derives, so a change in
 import contextlib
 import ctypes
 import ctypes.util
+import functools
 import importlib
 import io
 import os
@@ -44,8 +45,16 @@ def _answer_with_seed(buffer: Any, size: int) -> None:
     ctypes.memmove(buffer, seed if seed is not None and len(seed) == size else secrets.token_bytes(size), size)
 
 
-# Kept for the life of the process: another thread may be inside it when it is replaced.
-_SEED_SOURCE: Final = _RandomSource(_answer_with_seed)
+@functools.cache
+def _seed_source() -> Any:
+    """Return the C function around `_answer_with_seed`. One for ever: a thread may be inside it when it is replaced."""
+    try:
+        return _RandomSource(_answer_with_seed)
+    except (MemoryError, OSError) as error:
+        # Some libffi make functions in memory that is writable and executable, which a hardened service may not have.
+        raise ProviderUnavailableError(
+            "crypto provider 'liboqs': this service may not make executable memory; choose the provider 'cryptography'"
+        ) from error
 
 
 def _library_loads() -> bool:
@@ -92,7 +101,7 @@ class LiboqsSigningKey:
         self._signer = oqs.Signature(_ALGORITHM)
         with _expanding:
             _pending.seed = reference.export_seed()
-            oqs.native().OQS_randombytes_custom_algorithm(_SEED_SOURCE)
+            oqs.native().OQS_randombytes_custom_algorithm(_seed_source())
             try:
                 public: bytes = self._signer.generate_keypair()
             finally:
@@ -134,6 +143,7 @@ class LiboqsProvider:
 
     def __init__(self) -> None:
         self._oqs = _load_binding()
+        _seed_source()
         self._pyca = PycaProvider()
         if _ALGORITHM not in self._oqs.get_enabled_sig_mechanisms():
             raise ProviderUnavailableError(f"crypto provider 'liboqs': this build of liboqs has no {_ALGORITHM}")

@@ -5,7 +5,7 @@ caller says what time it is), retries, what follows from an introduction.
 
 Both sides do the same at the same time; the initiator is the one that dialled:
 
-    greeting  certificate, session statement, challenge (32 random bytes), sequence of the trust bundle
+    greeting  certificate, session statement, challenge (32 random bytes), sequence of the trust bundle, recent bundles
     proof     32 random bytes sealed to the other's KEM key, mesh time, signature
 
 The signature, with context `beemesh/1/hello`, is over the signer's role, the transcript (both peer ids as Noise saw

@@ -1,10 +1,13 @@
 """Known answers, and bytes spoiled on purpose."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 VECTORS = Path(__file__).parent / "vectors"
+CHECKOUT = Path(__file__).parents[3]
 
 
 def vectors(name: str) -> list[dict[str, Any]]:
@@ -21,3 +24,8 @@ def flip(data: bytes, bit: int) -> bytes:
     changed = bytearray(data)
     changed[position // 8] ^= 1 << position % 8
     return bytes(changed)
+
+
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a Python of its own."""
+    return subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, check=False, capture_output=True, text=True)

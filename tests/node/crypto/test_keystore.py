@@ -23,7 +23,7 @@ from beemesh_node.crypto.keystore import (
     save_kem_key,
     save_root,
 )
-from tests.node.crypto.support import flip
+from tests.node.crypto.support import flip, run
 
 PASSPHRASE = "correct horse battery staple"
 CHEAP = Argon2Cost(memory=8192, passes=1)
@@ -162,6 +162,21 @@ def test_only_the_one_way_of_writing_a_file_is_read() -> None:
 def test_empty_and_endless_passphrases_are_refused(passphrase: str) -> None:
     with pytest.raises(KeyStoreError, match="1 to 1024 bytes"):
         KeyFile.lock(KeyKind.KEM, bytes(32), SECRET, passphrase, CHEAP)
+
+
+def test_too_little_memory_for_a_passphrase_is_an_error_of_the_key_store() -> None:
+    program = """
+import resource
+from beemesh_node.crypto.armour import Argon2Cost, KeyFile, KeyKind
+from beemesh_node.crypto.errors import KeyStoreError
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (32 << 20), used + (32 << 20)))
+try:
+    KeyFile.lock(KeyKind.KEM, bytes(32), bytes(32), "passphrase", Argon2Cost())
+except KeyStoreError as error:
+    print(error)
+"""
+    assert run(program).stdout == "a passphrase needs 64 MiB of memory for a moment: free some\n"
 
 
 def test_a_passphrase_typed_in_another_unicode_form_is_the_same() -> None:

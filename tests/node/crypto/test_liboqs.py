@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from beemesh_node import crypto
-from beemesh_node.crypto import ProviderUnavailableError
+from beemesh_node.crypto import ProviderUnavailableError, liboqs
 from beemesh_node.crypto.liboqs import LiboqsProvider
+from tests.node.crypto.support import run
 
 
 @pytest.fixture
@@ -52,6 +53,32 @@ def test_a_package_that_exits_or_is_another_does_not_end_the_process(
     monkeypatch.delitem(sys.modules, "oqs", raising=False)
     with pytest.raises(ProviderUnavailableError, match="liboqs-python cannot be used"):
         LiboqsProvider()
+
+
+def test_a_service_that_may_not_make_executable_memory_is_told_so(
+    installation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(function: object) -> object:
+        raise MemoryError
+
+    (installation / "lib" / "liboqs.so").symlink_to(_ctypes.__file__)
+    (tmp_path / "site" / "oqs" / "__init__.py").write_text("def get_enabled_sig_mechanisms(): return ['ML-DSA-65']\n")
+    monkeypatch.setattr(liboqs, "_RandomSource", forbidden)
+    liboqs._seed_source.cache_clear()
+    with pytest.raises(ProviderUnavailableError, match="executable memory"):
+        LiboqsProvider()
+
+
+def test_a_build_without_the_algorithm_is_told_so(installation: Path, tmp_path: Path) -> None:
+    (installation / "lib" / "liboqs.so").symlink_to(_ctypes.__file__)
+    (tmp_path / "site" / "oqs" / "__init__.py").write_text("def get_enabled_sig_mechanisms(): return ['Falcon-512']\n")
+    with pytest.raises(ProviderUnavailableError, match="no ML-DSA-65"):
+        LiboqsProvider()
+
+
+def test_liboqs_is_not_loaded_by_those_who_do_not_choose_it() -> None:
+    program = "import sys, beemesh_node.crypto; sys.exit('beemesh_node.crypto.liboqs' in sys.modules)"
+    assert run(program).returncode == 0
 
 
 def test_a_failed_choice_keeps_the_former_provider(installation: Path) -> None:
