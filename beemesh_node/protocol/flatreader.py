@@ -2,9 +2,10 @@
 
 Every offset is checked before it is followed, alignment as the official verifier does. Content may not overlap: tables,
 vectors and strings are paid for out of a budget of as many bytes as there are, so that offsets that point at the same
-bytes again and again (or at a vector of millions) run dry. A second budget of the same size pays one unit for every
-field that a table has in the schema, present or not: a writer that leaves no scalar out, as ours does, spends at least
-a byte on each. What is read is so at most about ten times as large in memory as the bytes it was read from.
+bytes again and again (or at a vector of millions) run dry. A second budget, a unit for every four bytes, pays two units
+for a table and one for each field that the schema gives it, present or not: a writer that leaves out no field but None,
+as ours does, spends more on each. Time is so proportional to the bytes, and what is read is at most about twelve times
+as large in memory.
 """
 
 from struct import Struct
@@ -18,20 +19,20 @@ _UINT16: Final = Struct("<H")
 _UINT32: Final = Struct("<I")
 _INT32: Final = Struct("<i")
 
-SPARE_FIELDS: Final = 64
-"""Fields that a message may lack without paying: those that a later version of its schema added."""
+SPARE_UNITS: Final = 64
+"""For fields that a message lacks: those that a later version of its schema added."""
 
 
 @final
 class FlatReader:
     """One buffer and what is left of its budgets. Every method raises `MalformedError` alone."""
 
-    __slots__ = ("_bytes_left", "_data", "_fields_left")
+    __slots__ = ("_bytes_left", "_data", "_units_left")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._bytes_left = len(data)
-        self._fields_left = len(data) + SPARE_FIELDS
+        self._units_left = len(data) // 4 + SPARE_UNITS
 
     def root(self) -> int:
         """Return the position of the root table."""
@@ -67,7 +68,7 @@ class FlatReader:
             raise MalformedError(f"the vtable at byte {vtable} is out of bounds")
         if table_size < OFFSET_SIZE or position + table_size > len(data):
             raise MalformedError(f"the table at byte {position} is out of bounds")
-        self._spend(table_size, len(sizes))
+        self._spend(table_size, 2 + len(sizes))
         positions = [0] * len(sizes)
         for slot in range(min(len(sizes), (vtable_size - 4) // 2)):
             offset = int(_UINT16.unpack_from(data, vtable + 4 + 2 * slot)[0])
@@ -105,8 +106,8 @@ class FlatReader:
         except UnicodeDecodeError:
             raise MalformedError(f"the string at byte {position} is not UTF-8") from None
 
-    def _spend(self, size: int, fields: int = 0) -> None:
+    def _spend(self, size: int, units: int = 0) -> None:
         self._bytes_left -= size
-        self._fields_left -= fields
-        if self._bytes_left < 0 or self._fields_left < 0:
-            raise MalformedError("the buffer says more than it holds: its parts overlap")
+        self._units_left -= units
+        if self._bytes_left < 0 or self._units_left < 0:
+            raise MalformedError("the buffer says more than it holds: its parts overlap, or are left out")

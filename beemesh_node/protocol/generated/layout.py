@@ -233,7 +233,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("memory_allocatable", "uint64"),
         ("cpu_reserved", "uint32"),
         ("memory_reserved", "uint64"),
-        ("host_ports", "[uint16]"),
+        ("host_ports", "[uint32]"),
         ("pods", "uint32"),
         ("architecture", "string"),
         ("operating_system", "string"),
@@ -283,7 +283,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
     "Requirements": (
         ("cpu_millis", "uint32"),
         ("memory_bytes", "uint64"),
-        ("host_ports", "[uint16]"),
+        ("host_ports", "[uint32]"),
         ("node_selector", "[KeyValue]"),
         ("node_terms", "[Term]"),
         ("preferred_terms", "[Term]"),

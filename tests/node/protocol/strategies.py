@@ -33,6 +33,25 @@ def encodings(cls: type) -> st.SearchStrategy[bytes]:
     return instances(cls).map(encode)
 
 
+def smallest(cls: type) -> Any:
+    """The instance that takes the fewest bytes: zeros, empty fields, None."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        hint = get_type_hints(cls)[field.name]
+        origin = get_origin(hint)
+        if origin is types.UnionType:
+            values[field.name] = None
+        elif origin is tuple:
+            values[field.name] = ()
+        elif origin is Mapping:
+            values[field.name] = {}
+        elif dataclasses.is_dataclass(hint):
+            values[field.name] = smallest(hint)
+        else:
+            values[field.name] = min(hint) if issubclass(hint, IntEnum) else hint()
+    return cls(**values)
+
+
 def _values(hint: Any, width: str) -> st.SearchStrategy[Any]:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is types.UnionType:

@@ -3,7 +3,7 @@
 import struct
 import tracemalloc
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -33,7 +33,7 @@ from beemesh_node.protocol.messages import (
     SlotAttempt,
     Task,
 )
-from tests.node.protocol.strategies import MESSAGE_CLASSES, encodings, instances
+from tests.node.protocol.strategies import MESSAGE_CLASSES, encodings, instances, smallest
 
 CLAIM = ClaimRef("uid", 3, 0, 1, "machine", "revision")
 
@@ -225,35 +225,50 @@ def test_a_key_that_occurs_twice_in_a_mapping() -> None:
         decode(Task, data.replace(b"bbbb", b"aaaa"))
 
 
-def _empty_tables(slot: int, count: int) -> bytes:
-    """A table with one vector of `count` empty tables, eight bytes each with the offset to it: nothing is denser."""
+def _tables_of(size: int, slot: int, count: int) -> bytes:
+    """A table with one vector of `count` tables of `size` bytes without a field: nothing is denser."""
     vtable = struct.pack(f"<HH{slot + 1}H", 6 + 2 * slot, 8, *[0] * slot, 4)
-    offsets = b"".join(struct.pack("<I", 4 * (count - i) + 4 + 4 * i) for i in range(count))
-    tables = b"".join(struct.pack("<i", 4 + 4 * i) for i in range(count))
+    offsets = b"".join(struct.pack("<I", 4 * (count - i) + 4 + size * i) for i in range(count))
+    tables = b"".join(struct.pack("<i", 4 + size * i) + bytes(size - 4) for i in range(count))
     head = struct.pack("<I", 4) + struct.pack("<I", count)
-    return _table(vtable, head + offsets + struct.pack("<HH", 4, 4) + tables)
+    return _table(vtable, head + offsets + struct.pack("<HH", 4, size) + tables)
 
 
-@pytest.mark.parametrize("count", [100, 20_000])
+def _peak_of_reading(cls: type, data: bytes) -> int:
+    tracemalloc.start()
+    try:
+        decode(cls, data)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("count", [100, 10_000])
 def test_reading_takes_memory_in_proportion(count: int) -> None:
-    data = _empty_tables(slot=1, count=count)
-    tracemalloc.start()
-    reply = decode(AssignmentReply, data)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert len(reply.refused) == count
-    assert peak < 16 * len(data)
+    """The densest that passes: sixteen bytes a table, with the offset to it."""
+    data = _tables_of(12, slot=1, count=count)
+    assert len(decode(AssignmentReply, data).refused) == count
+    assert _peak_of_reading(AssignmentReply, data) < 8 * len(data)
+    ports = encode(Requirements(0, 0, tuple(range(1000, 1000 + count))))
+    assert _peak_of_reading(Requirements, ports) < 14 * len(ports)
 
 
-def test_empty_tables_of_a_class_with_many_fields() -> None:
-    """Each would be an object twenty times as large as its bytes."""
-    data = _empty_tables(slot=3, count=20_000)
-    tracemalloc.start()
-    with pytest.raises(MalformedError, match="overlap"):
-        decode(ListReply, data)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 16 * len(data)
+@pytest.mark.parametrize(("cls", "slot"), [(AssignmentReply, 1), (ListReply, 3)])
+def test_tables_that_leave_out_what_they_should_hold(cls: type, slot: int) -> None:
+    """Each would become an object many times as large as its eight bytes."""
+    with pytest.raises(MalformedError, match="left out"):
+        decode(cls, _tables_of(4, slot, count=1_000))
+
+
+@pytest.mark.parametrize("cls", MESSAGE_CLASSES, ids=lambda cls: cls.__name__)
+def test_the_emptiest_messages_of_our_own_pass(cls: type) -> None:
+    """Hundreds of them in a row, with every field at what takes least: the budgets are none for an honest writer."""
+    name = f"Many{cls.__name__}"
+    many = make_dataclass(name, [("items", tuple[cls, ...])], frozen=True)  # type: ignore[valid-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(codec.TABLES, name, (("items", f"[{cls.__name__}]"),))
+        value = many((smallest(cls),) * 200)
+        assert decode(many, encode(value)) == value
 
 
 # ---- our own mistakes -----------------------------------------------------------------------------------------------
