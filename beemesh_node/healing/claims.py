@@ -43,6 +43,8 @@ class Entry:
     """The same for not ready."""
     lost: bool = False
     """Its machine is gone."""
+    confirmed: bool = True
+    """Reported since it was accepted, or since its machine is back."""
 
     @property
     def promised(self) -> bool:
@@ -105,7 +107,7 @@ class ClaimTable:
             return False
         entries = self._claims.setdefault(uid, {})
         known = entries.get(key)
-        if known is not None and not known.lost and known.report.version >= report.version:
+        if known is not None and known.confirmed and not known.lost and known.report.version >= report.version:
             known.heard_at = now
             return False
         if known is None and not report.gone and not self._room():
@@ -119,6 +121,7 @@ class ClaimTable:
         ready = known.ready_since if known is not None and known.ready_since is not None else now
         unready = known.unready_since if known is not None and known.unready_since is not None else now
         entry = Entry(report, now, ready if report.ready else None, None if report.ready else unready)
+        entry.confirmed = report.version > 0
         if key not in entries:
             self._size += 1
             self._machines.setdefault(report.claim.machine, Counter())[uid] += 1
@@ -135,9 +138,15 @@ class ClaimTable:
                     affected.add(uid)
         return affected
 
-    def of_machine(self, machine: str) -> set[Uid]:
-        """Return the declarations of which a machine has claims, lost ones included."""
-        return set(self._machines.get(machine, ()))
+    def regain(self, machine: str, now: float) -> set[Uid]:
+        """Count the claims of a machine that is back again, unconfirmed; return their declarations."""
+        affected = set()
+        for uid in list(self._machines.get(machine, ())):
+            for entry in self._claims[uid].values():
+                if entry.report.claim.machine == machine and entry.lost:
+                    entry.lost, entry.confirmed, entry.heard_at = False, False, now
+                    affected.add(uid)
+        return affected
 
     def reconcile(self, uid: Uid, machine: str, held: Iterable[ClaimReport], asked_at: float, now: float) -> bool:
         """Take in all that a machine holds of a declaration: what was heard before `asked_at` and is missing, ended."""
@@ -161,7 +170,7 @@ class ClaimTable:
             stopping = entry.report.reason == TERMINATING
             available = complete or (waited and not stopping)
             broken = entry.unready_since is not None and now >= entry.unready_since + BROKEN_AFTER and not complete
-            ready = entry.report.ready and not stopping
+            ready = entry.report.ready and entry.confirmed and not stopping
             found.append(ClaimView(entry.report.claim, ready, available, stopping, broken))
         return found
 
@@ -186,12 +195,12 @@ class ClaimTable:
         for attempted in [a for a in attempts if a[0] != declaration.revision or a[1] >= declaration.replicas]:
             del attempts[attempted]
 
-    def unheard(self, uid: Uid, silent: float, promised: float, now: float) -> set[MachineId]:
-        """Return machines that reported a claim longer than `silent` ago, or accepted one `promised` ago."""
+    def unheard(self, uid: Uid, silent: float, unconfirmed: float, now: float) -> set[MachineId]:
+        """Return machines that reported a claim longer than `silent` ago, or should have confirmed one by now."""
         return {
             MachineId(entry.report.claim.machine)
             for entry in self._claims.get(uid, {}).values()
-            if not entry.lost and now - entry.heard_at >= (promised if entry.promised else silent)
+            if not entry.lost and now - entry.heard_at >= (silent if entry.confirmed else unconfirmed)
         }
 
     def reports(self, uid: Uid) -> tuple[ClaimReport, ...]:

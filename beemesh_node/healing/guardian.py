@@ -25,7 +25,7 @@ UNCONFIRMED = 2.0
 """Seconds after which an accepted claim that was not reported is asked for."""
 MISSED_REPORTS = 3.5
 """Claims not told for so many report periods are asked for."""
-ASK_AGAIN = 5.0
+ASK_AGAIN = 2.0
 """Seconds between two such questions to one machine."""
 
 
@@ -84,8 +84,9 @@ class Guardian:
             self.enlist(uid, now)
 
     def joined(self, machine: MachineId, now: float) -> None:
-        """Ask a machine that is back what became of its claims."""
-        for uid in sorted(self.context.claims.of_machine(machine)):
+        """Count the claims of a machine that is back again, and ask it what became of them."""
+        for uid in sorted(self.context.claims.regain(machine, now)):
+            self.context.mark(uid)
             if uid in self._watches:
                 self._ask_claims(uid, machine, now)
 
@@ -172,7 +173,7 @@ class Guardian:
         if not entries:
             self.context.outbox.timers.cancel(("unheard", uid))
             return
-        again = UNCONFIRMED if any(entry.promised and not entry.lost for entry in entries) else silent / 4
+        again = UNCONFIRMED if any(not (entry.confirmed or entry.lost) for entry in entries) else silent / 4
         self.context.outbox.timers.set(("unheard", uid), now + again, lambda _: self.context.mark(uid))
 
     def _ask_claims(self, uid: Uid, machine: MachineId, now: float) -> None:

@@ -304,6 +304,7 @@ def test_storms_end_in_what_is_declared(seed):
                         other.boot()
         mesh.world.run(draw.uniform(0.1, 6))
     mesh.world.mend()
+    mesh.world.faults = Faults()
     for machine in mesh.machines.values():
         if machine.core is None:
             machine.boot()
