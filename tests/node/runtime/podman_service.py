@@ -87,8 +87,8 @@ def make_service() -> PodmanService:
     for program in ("podman", "busybox"):
         assert shutil.which(program), f"these tests need {program}: apt-get install podman busybox-static"
     service = PodmanService(Path(tempfile.mkdtemp(prefix="bmrt-")))
-    service.run("import", "-", IMAGE, stdin=_busybox_image())
-    service.run("import", "--change", "USER 1234", "-", USER_IMAGE, stdin=_busybox_image())
+    service.run("import", "-", IMAGE, stdin=busybox_image())
+    service.run("import", "--change", "USER 1234", "-", USER_IMAGE, stdin=busybox_image())
     service.start()
     return service
 
@@ -118,7 +118,7 @@ def _containers_conf() -> str:
     return "\n".join(["[engine]", *engine, "[containers]", limits, ""])
 
 
-def _busybox_image() -> bytes:
+def busybox_image() -> bytes:
     """A tar of busybox and a link for each of its programs."""
     path = shutil.which("busybox")
     assert path is not None
