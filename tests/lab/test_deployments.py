@@ -1,11 +1,12 @@
 """Deployments on machines of a lab: placed, asked over HTTP, and what is said when they cannot be placed."""
 
 import json
-
-from conftest import Declare
+from collections.abc import Callable
 
 from labs import machines, mesh
 from labs.run import run
+
+Declare = Callable[..., str]
 
 
 def _containers(machine: machines.Machine) -> dict[str, str]:
