@@ -27,8 +27,15 @@ from tests.node.runtime.podman_service import USER_IMAGE, PodmanService
 from tests.node.runtime.pods import idle, log_of, pod, run_in, shell, until
 
 CAPABILITY_BITS = {
-    "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7, "NET_BIND_SERVICE": 10,
-}  # fmt: skip
+    "CHOWN": 0,
+    "DAC_OVERRIDE": 1,
+    "FOWNER": 3,
+    "FSETID": 4,
+    "KILL": 5,
+    "SETGID": 6,
+    "SETUID": 7,
+    "NET_BIND_SERVICE": 10,
+}
 NET_ADMIN = 12
 
 
