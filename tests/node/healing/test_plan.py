@@ -12,7 +12,8 @@ OLD, NEW = "old", "new"
 
 
 def declared(**fields):
-    return Declaration(Uid("u"), "default", "Deployment", "web", 1, 2, False, b"", **{"revision": NEW, **fields})
+    base = Declaration(Uid("u"), "default", "Deployment", "web", 1, 2, False, b"", revision=NEW)
+    return replace(base, **fields)
 
 
 def claim(slot, revision=NEW, attempt=0, machine="a", **state):
@@ -25,7 +26,8 @@ def serving(slot, revision=NEW, attempt=0, machine="a"):
 
 def ended(planned):
     return [
-        (e.claim.slot, e.claim.revision, e.claim.machine, e.better.machine if e.better else None) for e in planned.end
+        (e.claim.slot, e.claim.revision, e.claim.machine, e.better.machine if e.better else None)  # of the better one
+        for e in planned.end
     ]
 
 
@@ -154,6 +156,7 @@ class Model:
                     del self.claims[index]
 
 
+places = st.tuples(st.integers(0, 9), st.sampled_from([OLD, "older", NEW]), st.sampled_from("abc"))
 steps = st.lists(st.tuples(st.sampled_from(["ready", "ready", "broken", "gone"]), st.integers(0, 10_000)), max_size=40)
 
 
@@ -161,9 +164,7 @@ steps = st.lists(st.tuples(st.sampled_from(["ready", "ready", "broken", "gone"])
     replicas=st.integers(0, 8),
     surge=st.integers(0, 3),
     unavailable=st.integers(0, 3),
-    before=st.lists(
-        st.tuples(st.integers(0, 9), st.sampled_from([OLD, "older", NEW]), st.sampled_from("abc")), max_size=12
-    ),
+    before=st.lists(places, max_size=12),
     steps=steps,
 )
 def test_every_plan_keeps_the_bounds_and_fair_time_leads_to_what_is_declared(
