@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.node.integration.machine import Machine
+from tests.node.integration.mesh import Mesh, Operator
+from tests.node.integration.segment import Segment
+from tests.node.integration.shared import SharedMesh, shared_mesh
+
+_LOG_SHOWN = 6000
+
+
+@pytest.fixture(scope="session")
+def segment() -> Iterator[Segment]:
+    with Segment() as segment:
+        yield segment
+
+
+@pytest.fixture(scope="session")
+def mesh(segment: Segment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedMesh]:
+    """Two honest machines and one that tampers, if told to, with what it relays."""
+    with shared_mesh(tmp_path_factory.mktemp("mesh"), segment) as mesh:
+        yield mesh
+
+
+@pytest.fixture
+def admin(mesh: SharedMesh) -> Operator:
+    """May do everything; enters by an honest machine."""
+    return mesh.admin.enter_by(mesh.alpha)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show what the daemons logged when a test fails."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for machine in _machines(item):
+            report.sections.append((f"beemeshd of {machine.name}", machine.log[-_LOG_SHOWN:]))
+
+
+def _machines(item: pytest.Item) -> list[Machine]:
+    found = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Mesh)]
+    return [machine for mesh in found for machine in mesh.machines]
