@@ -26,8 +26,7 @@ def serving(slot, revision=NEW, attempt=0, machine="a"):
 
 def ended(planned):
     return [
-        (e.claim.slot, e.claim.revision, e.claim.machine, e.better.machine if e.better else None)  # of the better one
-        for e in planned.end
+        (e.claim.slot, e.claim.revision, e.claim.machine, e.better.machine if e.better else None) for e in planned.end
     ]
 
 
