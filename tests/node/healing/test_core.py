@@ -1,0 +1,233 @@
+"""What holds for the core as a whole: it never raises, is deterministic, and everything in it is bounded."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from beemesh_node.healing import events as ev
+from beemesh_node.healing.config import Config
+from beemesh_node.healing.core import Core
+from beemesh_node.healing.effects import Ask, Assign, Note, PushRecord, Tell, Token
+from beemesh_node.healing.notes import REPEAT
+from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.protocol.messages import (
+    AssignmentReply,
+    Bid,
+    ClaimQuery,
+    ClaimReply,
+    ClaimReport,
+    ClaimsQuery,
+    NoReason,
+    Refusal,
+    Requirements,
+    SlotAttempt,
+    SlotRefusal,
+    Task,
+)
+from beemesh_node.simulation.mesh import Mesh
+from beemesh_node.simulation.world import Faults, World
+
+from .support import GIB, ME, WEB, core_of, identity_of, member, of, ref, status, uid_guarded_by
+
+machines = st.sampled_from(["me", "a", "b", "c"]).map(MachineId)
+numbers = st.one_of(st.integers(-3, 5), st.sampled_from([2**31, -(2**63), 10**18]))
+uids = st.sampled_from(["u", "v", ""]).map(Uid)
+revisions = st.sampled_from(["r1", "r2", ""])
+declarations = st.builds(
+    replace,
+    st.just(WEB),
+    uid=uids,
+    generation=st.integers(0, 2),
+    sequence=st.integers(0, 4),
+    deleted=st.booleans(),
+    digest=st.binary(max_size=1),
+    revision=revisions,
+    replicas=st.integers(0, 6),
+    max_surge=st.integers(0, 3),
+    max_unavailable=st.integers(0, 3),
+    min_ready_seconds=st.sampled_from([0, 5]),
+    progress_deadline_seconds=st.sampled_from([0, 3, 600]),
+)
+refs = st.builds(ref, st.integers(0, 7), st.integers(0, 2), machines, revisions, uids)
+slots = st.lists(st.builds(SlotAttempt, numbers, numbers), max_size=4).map(tuple)
+refusals = st.lists(st.builds(Refusal, st.sampled_from(list(NoReason)), st.text(max_size=3)), max_size=2).map(tuple)
+reports = st.builds(
+    ClaimReport,
+    refs,
+    *(st.text(max_size=2) for _ in range(4)),
+    st.sampled_from(["Running", "Failed", "Succeeded", "?"]),
+    st.booleans(),
+    st.sampled_from(["", "Terminating", "ErrImagePull"]),
+    *(st.text(max_size=2) for _ in range(3)),
+    numbers,
+    numbers,
+    st.just(()),
+    st.just(()),
+    st.booleans(),
+    numbers,
+)
+many_reports = st.lists(reports, max_size=4).map(tuple)
+members = st.builds(
+    member,
+    machines,
+    period=st.sampled_from([-1.0, 0.0, 1.0, 1e9]),
+    guardian=st.booleans(),
+    ready=st.booleans(),
+    unschedulable=st.booleans(),
+    cpu_reserved=numbers,
+    memory_allocatable=st.one_of(numbers, st.just(8 * GIB)),
+)
+tokens = st.integers(0, 40).map(Token)
+pods = st.builds(
+    lambda r, pod, ready: status(identity_of(r, pod), ready=ready), refs, st.text("12", max_size=1), st.booleans()
+)
+tasks = st.builds(Task, st.binary(max_size=2), uids, numbers, numbers, st.builds(Requirements, numbers, numbers))
+bids = st.builds(Bid, st.binary(max_size=2), numbers, numbers, numbers, refusals)
+assigned = st.builds(
+    AssignmentReply,
+    st.lists(numbers, max_size=3).map(tuple),
+    st.lists(st.builds(SlotRefusal, numbers, refusals), max_size=2).map(tuple),
+)
+happenings = st.one_of(
+    st.builds(ev.MemberSeen, members),
+    st.builds(ev.MemberGone, machines, st.text(max_size=2), st.booleans()),
+    st.builds(ev.LocalChanged, st.builds(replace, members, machine=st.just(ME)), max_pods=st.integers(0, 5)),
+    st.builds(ev.DeclarationStored, declarations, st.booleans()),
+    st.builds(ev.RecordHeld, uids, machines, numbers, st.booleans()),
+    st.builds(ev.Asked, tokens, machines, st.one_of(tasks, st.builds(ClaimQuery, refs), st.builds(ClaimsQuery, uids))),
+    st.builds(ev.AssignmentOffered, tokens, machines, declarations, slots),
+    st.builds(ev.ReleaseOffered, machines, refs, st.one_of(st.none(), refs)),
+    st.builds(ev.Answered, tokens, st.one_of(bids, assigned, st.builds(ClaimReply, many_reports))),
+    st.builds(ev.Unanswered, tokens, st.just("")),
+    st.builds(ev.ClaimsReported, machines, many_reports),
+    st.builds(ev.PodChanged, pods),
+    st.builds(ev.PodStartFailed, st.text("12", max_size=1), st.just("x"), st.just(""), st.booleans()),
+    st.builds(ev.PodEnded, st.text("12", max_size=1)),
+    st.builds(ev.Adopted, st.just(()), st.lists(pods, max_size=3).map(tuple)),
+    st.just(ev.Wakeup()),
+)
+lives = st.lists(st.tuples(happenings, st.sampled_from([0.0, 0.01, 0.3, 2.0, 40.0])), max_size=40)
+
+
+def live(life, config=None):
+    """Run a life, waking up as asked, and return all effects with their times."""
+    core, now, done = Core(ME, config if config is not None else Config()), 0.0, []
+    done += core.handle(ev.LocalChanged(member("me")), now)
+    done += core.handle(ev.Adopted(), now)
+    for event, pause in life:
+        end = now + pause
+        for _ in range(200):
+            due = core.next_wakeup()
+            if due is None or due > end:
+                break
+            now = max(now, due)
+            done += [(now, effect) for effect in core.handle(ev.Wakeup(), now)]
+        now = end
+        done += [(now, effect) for effect in core.handle(event, now)]
+        for view in core.workloads():
+            core.claims(view.declaration.uid)
+    return core, done
+
+
+@settings(max_examples=300, deadline=None)
+@given(lives)
+def test_no_event_raises_and_the_same_life_has_the_same_effects(life):
+    core, done = live(life)
+    again, same = live(life)
+    assert done == same
+    assert core.next_wakeup() == again.next_wakeup()
+    sent = [effect[1] for effect in done if isinstance(effect, tuple)]
+    assert not [e for e in sent if isinstance(e, (Ask, Assign, Tell, PushRecord)) and e.machine == ME]
+    assert len({e.token for e in sent if isinstance(e, (Ask, Assign))}) == len(of(sent, Ask)) + len(of(sent, Assign))
+
+
+@settings(max_examples=100, deadline=None)
+@given(lives)
+def test_tables_keep_their_bounds(life):
+    bounds = Config(max_declarations=2, max_claims=3, max_asks=2, max_events=2)
+    core, done = live(life, bounds)
+    assert len(core.workloads()) <= 2
+    assert len(core.events()) <= 2
+
+
+def test_a_machine_that_answers_nothing_does_not_stop_a_round():
+    core = core_of("a", "b")
+    web = replace(WEB, uid=uid_guarded_by("me", "a", "b"), replicas=2)
+    effects = core.handle(ev.DeclarationStored(web, fresh=True), 10)
+    asks = of(effects, Ask)
+    assert {ask.machine for ask in asks} == {"a", "b"}
+    effects = core.handle(ev.Wakeup(), 10 + Config().window)
+    assert len(core.claims(web.uid)) == 2, "the machine itself can take them, and the window is over"
+
+
+def test_with_too_many_questions_out_the_rest_counts_as_unanswered():
+    core = core_of("a", "b", config=Config(max_asks=1))
+    web = replace(WEB, uid=uid_guarded_by("me", "a", "b"))
+    effects = core.handle(ev.DeclarationStored(web, fresh=True), 10)
+    assert len(of(effects, Ask)) == 1
+    core.handle(ev.Wakeup(), 10)
+    core.handle(ev.Wakeup(), 10 + Config().window)
+    assert len(core.claims(web.uid)) == 1
+
+
+def test_a_repeated_event_is_counted_and_told_seldom():
+    core = core_of()
+    huge = replace(WEB, requirements=Requirements(10**9, 0))
+    told, now = [], 10.0
+    told += of(core.handle(ev.DeclarationStored(huge, fresh=True), now), Note)
+    while now < 400:
+        now = core.next_wakeup() or 400
+        told += of(core.handle(ev.Wakeup(), now), Note)
+    (event,) = core.events()
+    assert event.reason == "FailedScheduling"
+    assert event.count > len(told) > 1
+    assert [note.event.count for note in told] == sorted({note.event.count for note in told})
+    assert (event.last_at - event.first_at) / len(told) >= REPEAT * 1000 / 2
+
+
+def test_a_guardian_hands_records_over_until_they_are_acknowledged():
+    core = core_of("a")
+    core.handle(ev.DeclarationStored(WEB, fresh=True), 10)
+    pushed, now = [], 10.0
+    while now < 60:
+        now = core.next_wakeup() or 60
+        pushed += of(core.handle(ev.Wakeup(), now), PushRecord)
+    assert pushed
+    assert set(pushed) == {PushRecord(WEB.uid, MachineId("a"))}
+    core.handle(ev.RecordHeld(WEB.uid, MachineId("a"), WEB.sequence, False), now)
+    newer = replace(WEB, sequence=2, digest=b"2")
+    core.handle(ev.RecordHeld(WEB.uid, MachineId("a"), 2, False), now)
+    core.handle(ev.DeclarationStored(newer), now)
+    later = []
+    while now < 700:
+        now = core.next_wakeup() or 700
+        later += of(core.handle(ev.Wakeup(), now), PushRecord)
+    assert not later, "it has the newer one already"
+
+
+def test_reports_about_others_claims_are_not_believed():
+    core = core_of("a", "b")
+    web = replace(WEB, uid=uid_guarded_by("me", "a", "b"))
+    core.handle(ev.DeclarationStored(web), 10)
+    (own,) = core.claims(web.uid) or (None,)
+    forged = ClaimReport(
+        ref(uid=web.uid, machine="b"), "", "", "", "", "Running", True, "", "", "", "", 0, 0, (), (), False, 5
+    )
+    core.handle(ev.ClaimsReported(MachineId("a"), (forged,)), 10)
+    assert forged not in core.claims(web.uid)
+    core.handle(ev.ClaimsReported(MachineId("b"), (forged,)), 10)
+    assert forged in core.claims(web.uid)
+    assert own is None or own.claim.machine == ME
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_simulation_is_repeated_by_its_seed(seed):
+    def story():
+        mesh = Mesh.of(4, World(seed, Faults(drop=0.1, duplicate=0.1, most_delay=0.1)))
+        mesh.apply(replace(WEB, replicas=5))
+        mesh.world.run(20)
+        return [(m.member.name, m.sent, m.events, sorted(m.disk.claims)) for m in mesh.machines.values()]
+
+    assert story() == story()
