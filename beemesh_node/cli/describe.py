@@ -83,11 +83,10 @@ def deployment(shape: Shape, facts: Mapping[str, str], pods: Sequence[Shape], ev
     spec, status = shape["spec"], shape["status"]
     _head(text, shape)
     text.field("Selector", _selector(spec.get("selector", {})))
-    text.field(
-        "Replicas",
-        f"{spec['replicas']} desired | {status.get('updatedReplicas', 0)} updated | {status.get('replicas', 0)} total | "
-        f"{status.get('availableReplicas', 0)} available | {status.get('unavailableReplicas', 0)} unavailable",
-    )
+    counts = {"desired": spec["replicas"]}
+    for word in ("updated", "total", "available", "unavailable"):
+        counts[word] = status.get("replicas" if word == "total" else f"{word}Replicas", 0)
+    text.field("Replicas", " | ".join(f"{count} {word}" for word, count in counts.items()))
     update = spec.get("strategy", {}).get("rollingUpdate", {})
     text.field(
         "Rolling Update",

@@ -10,7 +10,7 @@ import trio
 
 from beemesh_node.cli.errors import CliError
 from beemesh_node.cli.session import Session
-from beemesh_node.messaging.errors import AuthenticationRefused, MeshError, MeshUnreachable
+from beemesh_node.messaging.errors import AuthenticationRefused, MeshError, MeshUnreachable, RemoteFailure
 from beemesh_node.protocol.ids import MachineId
 
 T = TypeVar("T")
@@ -21,6 +21,9 @@ TIMEOUT = 8.0
 """Seconds that one machine has for its answer."""
 PATIENCE = 1.0
 """Seconds that the last ones have once most have answered: a machine that just died must not hold up every command."""
+
+_SAME_EVERYWHERE = ("Forbidden", "Unauthorized", "Invalid")
+"""Codes of failures that are about the question or the asker, not about the machine that answers."""
 
 
 class ConnectionLostError(CliError):
@@ -47,8 +50,8 @@ async def gather(
     """Ask every machine of `machines` the same and return what came.
 
     Once `enough` says so of the replies (by default: most of the machines have answered) the others have `PATIENCE`
-    seconds left. Raised is what concerns all of them: `AuthenticationRefused`, and `ConnectionLostError` when the entry
-    is gone.
+    seconds left. Raised is what concerns all of them: `AuthenticationRefused`, a `RemoteFailure` that is about the
+    question or the asker, and `ConnectionLostError` when the entry is gone.
     """
     asked = tuple(dict.fromkeys(machines))
     replies: dict[MachineId, T] = {}
@@ -69,6 +72,10 @@ async def gather(
                         raise ConnectionLostError(
                             f"the connection to the mesh was lost: {error}; run it again"
                         ) from error
+                    silent[machine] = str(error)
+                except RemoteFailure as error:
+                    if error.code in _SAME_EVERYWHERE:
+                        raise
                     silent[machine] = str(error)
                 except MeshError as error:
                     silent[machine] = str(error)

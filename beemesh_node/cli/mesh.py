@@ -10,7 +10,7 @@ from typing import TypeVar
 import trio
 
 from beemesh_node.cli.context import Context, ContextSettings, default_namespace, resolve
-from beemesh_node.cli.errors import InvalidInputError
+from beemesh_node.cli.errors import CliError, InvalidInputError
 from beemesh_node.cli.gather import ConnectionLostError
 from beemesh_node.cli.operator import Operator, load_operator
 from beemesh_node.cli.options import settings
@@ -87,7 +87,7 @@ def in_mesh(work: Work[T], *, steadily: bool = False) -> T:
         note(warning)
     namespace = default_namespace(chosen)
 
-    async def once() -> T:
+    async def attempt() -> T:
         async with connect(operator) as session:
             _remember_addresses(context, loaded, session)
             return await work(Mesh(session, operator, namespace))
@@ -95,7 +95,7 @@ def in_mesh(work: Work[T], *, steadily: bool = False) -> T:
     async def run() -> T:
         while True:
             try:
-                return await once()
+                return await attempt()
             except (ConnectionLostError, ExceptionGroup) as error:
                 if not steadily or not _is_lost_connection(error):
                     raise
@@ -103,6 +103,16 @@ def in_mesh(work: Work[T], *, steadily: bool = False) -> T:
             await trio.sleep(_RECONNECT_PAUSE)
 
     return trio.run(run)
+
+
+async def once(change: Awaitable[T]) -> T:
+    """Make a change that is not made again by itself when the connection is lost: nobody knows how far it came."""
+    try:
+        return await change
+    except* ConnectionLostError:
+        raise CliError(
+            "the connection was lost while changing something: run it again; what was in force by then is left as it is"
+        ) from None
 
 
 @asynccontextmanager

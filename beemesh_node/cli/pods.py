@@ -16,7 +16,7 @@ async def find_pod(mesh: Mesh, target: Target) -> ClaimReport:
     """The pod that `target` names: itself, or of a workload's pods the best one. Raises `CliError`."""
     if target.resource not in (ResourceType.PODS, ResourceType.DEPLOYMENTS, ResourceType.WORKLOADS) or not target.name:
         raise InvalidInputError(f"{target} has no containers: name a pod or a workload, for example deployment/hello")
-    reports, silent = await survey_pods(mesh.session, namespace=mesh.namespace)
+    reports, silent = await survey_pods(mesh.session, namespace=mesh.namespace, name=target.name)
     named = [report for report in reports if report.pod_name == target.name]
     if target.resource is ResourceType.PODS and named:
         return best(named)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from beemesh_node.cli.context import default_namespace
-from beemesh_node.cli.errors import CliError
 from beemesh_node.cli.manifests import filename_option, read
 from beemesh_node.cli.options import (
     context_options,
@@ -85,14 +84,14 @@ def _report_checked(wanted: Sequence[Sequence[KubernetesObject]], form: Format) 
 def _apply(
     wanted: Sequence[Sequence[KubernetesObject]], *, dry_run: str, wait: bool, timeout: float, form: Format
 ) -> None:
-    from beemesh_node.cli.mesh import in_mesh
+    from beemesh_node.cli.mesh import in_mesh, once
     from beemesh_node.cli.progress import progress
     from beemesh_node.cli.shapes import outcome_facts
     from beemesh_node.cli.waiting import wait_for_rollout
     from beemesh_node.cli.workload_client import WorkloadClient
 
     outcomes: list[Outcome] = []
-    attempted = finished = False
+    applied = False
 
     def report(outcome: Outcome) -> None:
         outcomes.append(outcome)
@@ -103,16 +102,11 @@ def _apply(
             click.echo(title if form is Format.NAME else f"{title} {outcome.action}{_SUFFIX.get(dry_run, '')}")
 
     async def work(mesh: Mesh) -> None:
-        nonlocal attempted, finished
-        if not finished:
-            if attempted:
-                raise CliError(
-                    "the connection was lost while applying: run it again; what is in force then is unchanged"
-                )
-            attempted = True
+        nonlocal applied
+        if not applied:
             with progress("Asking the mesh what it has"):
-                await WorkloadClient(mesh).apply(wanted, dry_run=dry_run == "server", report=report)
-            finished = True
+                await once(WorkloadClient(mesh).apply(wanted, dry_run=dry_run == "server", report=report))
+            applied = True
         if wait:
             with progress("Waiting until all replicas run") as line:
                 for outcome in outcomes:

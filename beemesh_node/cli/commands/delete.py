@@ -92,7 +92,7 @@ def _delete(
     named: list[tuple[str, str, str]], *, ignore_not_found: bool, wait: bool, seconds: float, form: Format
 ) -> None:
     from beemesh_node.cli.live import subject
-    from beemesh_node.cli.mesh import in_mesh
+    from beemesh_node.cli.mesh import in_mesh, once
     from beemesh_node.cli.progress import progress
     from beemesh_node.cli.shapes import outcome_facts
     from beemesh_node.cli.waiting import wait_for_end
@@ -101,20 +101,15 @@ def _delete(
     outcomes: list[Outcome] = []
     open_names = list(named)
     failures: list[CliError] = []
-    attempted: set[tuple[str, str, str]] = set()
 
     async def work(mesh: Mesh) -> None:
         client = WorkloadClient(mesh)
         while open_names:
-            present = open_names[0]
-            # After a lost connection, what is not there any more is what was deleted before it was lost.
-            missing_is_fine = ignore_not_found or present in attempted
-            attempted.add(present)
             try:
-                ended = await client.delete(*present)
+                ended = await once(client.delete(*open_names[0]))
             except NotFoundError as error:
                 ended = []
-                if not missing_is_fine:
+                if not ignore_not_found:
                     failures.append(error)
             outcomes.extend(ended)
             del open_names[0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from beemesh_node.cli.errors import CliError, InvalidInputError
+from beemesh_node.cli.errors import InvalidInputError
 from beemesh_node.cli.options import context_options, examples, namespace_option, output_option, timeout_option
 from beemesh_node.cli.output import Format, Table, echo_facts, echo_table
 from beemesh_node.cli.targets import ResourceType, parse_targets
@@ -165,22 +165,16 @@ def restart(words: tuple[str, ...], wait: bool, timeout: float, form: Format) ->
 
 def change_and_wait(names: Sequence[str], make: Make, *, wait: float | None, form: Format) -> dict[str, Any]:
     """Make a change to each Deployment of `names`, say so, wait for `wait` seconds at most, and return the facts."""
-    from beemesh_node.cli.mesh import in_mesh
+    from beemesh_node.cli.mesh import in_mesh, once
     from beemesh_node.cli.progress import progress
     from beemesh_node.cli.shapes import outcome_facts
     from beemesh_node.cli.waiting import wait_for_rollout
 
     outcomes: list[Outcome] = []
-    attempted: list[str] = []
 
     async def work(mesh: Mesh) -> None:
         for name in names[len(outcomes) :]:
-            if name in attempted:
-                raise CliError(
-                    f"deployment/{name}: the connection was lost while changing it: look at it, then try again"
-                )
-            attempted.append(name)
-            outcomes.append(await make(mesh, name))
+            outcomes.append(await once(make(mesh, name)))
             if form is Format.TABLE:
                 click.echo(f"deployment.apps/{name} {outcomes[-1].action}")
         if wait is None:

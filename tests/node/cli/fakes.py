@@ -1,0 +1,216 @@
+"""A mesh without a network: machines whose registries are the daemon's own, asked in the same process.
+
+It stands in for `messaging.client.MeshSession` where the command's side is tested: merging, deciding, rendering.
+"""
+
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import trio
+
+from beemesh_node.crypto import generate_kem_key
+from beemesh_node.crypto.identity import Identity
+from beemesh_node.daemon.registry import Registry
+from beemesh_node.daemon.store import Store
+from beemesh_node.membership.closeness import position
+from beemesh_node.messaging.errors import MeshUnreachable, RemoteFailure, RequestTimeout
+from beemesh_node.protocol.messages import (
+    ClaimRef,
+    ClaimReport,
+    Commit,
+    ContainerReport,
+    EventReport,
+    ListReply,
+    ListRequest,
+    MachineEntry,
+    Presence,
+    Resource,
+    WorkloadEntry,
+)
+from beemesh_node.protocol.request import new_nonce, sign_request, verify_request
+from beemesh_node.protocol.root import MachineProfile
+from beemesh_node.workloads.names import pod_name
+
+GUARDIANS = 5
+
+
+@dataclass
+class FakeMachine:
+    machine: str
+    name: str
+    certificate: bytes
+    peer: str
+    registry: Registry
+    reachable: bool = True
+    deaf_to_commits: bool = False
+    forbids: bool = False
+    pods: list = field(default_factory=list)
+    events: list = field(default_factory=list)
+    message: str = ""
+    progress_failed: bool = False
+
+
+class FakeMesh:
+    """Machines of the mesh whose root lies in `context`. Time stands still unless a test moves `mesh_time_ms`."""
+
+    def __init__(self, root, trust, directory: Path, names, now_ms: int) -> None:
+        self.mesh_time_ms = now_ms
+        self.trust = trust
+        self.streams = []
+        self.asked = []
+        self.after_commit = None
+        self.fakes = {}
+        for name in names:
+            identity = Identity.generate()
+            nonce = new_nonce()
+            request = sign_request(identity, generate_kem_key().public_key, root.mesh_id, nonce)
+            certificate = root.issue(verify_request(request, root.mesh_id, nonce), MachineProfile(name), now_ms)
+            machine = trust.verify_chain(certificate).machine_id
+            store = Store(directory / f"{name}.db", secrets.token_bytes(32))
+            registry = Registry(store, trio.CapacityLimiter(1), trust)
+            self.fakes[machine] = FakeMachine(machine, name, certificate, identity.peer.peer_id, registry)
+
+    def named(self, name) -> FakeMachine:
+        return next(fake for fake in self.fakes.values() if fake.name == name)
+
+    @property
+    def entry(self):
+        return next(fake.machine for fake in self.fakes.values() if fake.reachable)
+
+    @property
+    def machines(self):
+        return {fake.machine: self._entry(fake) for fake in self.fakes.values()}
+
+    def _entry(self, fake) -> MachineEntry:
+        presence = Presence(
+            statement=b"",
+            addresses=(f"/ip4/192.0.2.1/tcp/7400/p2p/{fake.peer}",),
+            labels={"class": "lab"},
+            taints=(),
+            unschedulable=False,
+            cpu_allocatable=2000,
+            memory_allocatable=1 << 30,
+            cpu_reserved=100,
+            memory_reserved=64 << 20,
+            host_ports=(),
+            pods=len(fake.pods),
+            architecture="amd64",
+            operating_system="linux",
+            kernel="6.1",
+            runtime_version="4.3.1",
+            node_version="0.1.0",
+            started_at=self.mesh_time_ms - 60_000,
+            sequence=1,
+            period_ms=2000,
+            ready=True,
+            reason="",
+        )
+        age = 0 if fake.reachable else 60_000
+        return MachineEntry(fake.machine, fake.certificate, b"", presence, age, connected=fake.reachable)
+
+    async def refresh(self):
+        pass
+
+    def guardians(self, uid):
+        return tuple(sorted(self.fakes, key=lambda machine: position(machine) ^ position(uid)))[:GUARDIANS]
+
+    async def ask(self, machine, payload, reply, *, timeout):
+        fake = self.fakes[machine]
+        self.asked.append((fake.name, payload))
+        await trio.lowlevel.checkpoint()
+        if not fake.reachable:
+            raise MeshUnreachable(f"{fake.name} does not answer")
+        if isinstance(payload, Commit):
+            if fake.deaf_to_commits:
+                raise RequestTimeout(f"{fake.name} does not answer")
+            answer, declaration = await fake.registry.submit(payload, from_operator=True)
+            if self.after_commit is not None and not payload.dry_run and declaration is not None:
+                self.after_commit(fake, declaration)
+            return answer
+        if isinstance(payload, ListRequest):
+            if fake.forbids:
+                raise RemoteFailure("Forbidden", f"admin may not get in namespace {payload.namespace}")
+            return self._list(fake, payload)
+        raise RemoteFailure("Invalid", f"no handler for {payload}")
+
+    def _list(self, fake, request) -> ListReply:
+        if request.resource is Resource.PODS:
+            return ListReply(pods=tuple(pod for pod in fake.pods if _asked_for(request, pod.claim.uid, pod.namespace)))
+        if request.resource is Resource.EVENTS:
+            return ListReply(
+                events=tuple(each for each in fake.events if _asked_for(request, each.uid, each.namespace))
+            )
+        found = []
+        for holding in fake.registry:
+            record = holding.attested.record
+            if _asked_for(request, record.uid, record.namespace) and request.name in ("", record.name):
+                blocks = tuple(holding.blocks.values()) if request.content else ()
+                found.append(
+                    WorkloadEntry(
+                        holding.attested.raw,
+                        blocks,
+                        (),
+                        "",
+                        False,
+                        fake.message,
+                        fake.progress_failed,
+                        record.created_at,
+                    )
+                )
+        return ListReply(workloads=tuple(found))
+
+    @asynccontextmanager
+    async def stream(self, machine, request):
+        self.streams.append((self.fakes[machine].name, request))
+        yield self.duplex
+
+    def run_pods(self, declaration, *, ready=True, **changes):
+        """Have the machines run what `declaration` asks for, and tell of it."""
+        for fake in self.fakes.values():
+            fake.pods = [pod for pod in fake.pods if pod.claim.uid != declaration.uid]
+        if declaration.deleted:
+            return
+        machines = list(self.fakes.values())
+        for slot in range(declaration.replicas):
+            fake = machines[slot % len(machines)]
+            fake.pods.append(self.report(declaration, slot, fake, ready=ready, **changes))
+
+    def report(self, declaration, slot, fake, *, ready=True, **changes) -> ClaimReport:
+        name = pod_name(declaration.name, declaration.uid, declaration.revision, slot, 0)
+        container = ContainerReport(
+            "web", "localhost/web", "running" if ready else "waiting", ready, ready, 0, "", "", 0,
+            self.mesh_time_ms, 0, "c" * 64, "", 0, "", 0,
+        )  # fmt: skip
+        report = ClaimReport(
+            claim=ClaimRef(declaration.uid, declaration.sequence, slot, 0, fake.machine, declaration.revision),
+            namespace=declaration.namespace,
+            workload=declaration.name,
+            pod_name=name,
+            pod_uid=f"{declaration.uid}-{slot}",
+            phase="Running" if ready else "Pending",
+            ready=ready,
+            reason="",
+            message="",
+            pod_ip=f"10.88.0.{slot + 2}",
+            host_ip="192.0.2.1",
+            created_at=self.mesh_time_ms,
+            started_at=self.mesh_time_ms,
+            containers=(container,),
+            init_containers=(),
+            gone=False,
+            version=1,
+        )
+        return replace(report, **changes)
+
+    def event(self, declaration, reason, message, **changes) -> EventReport:
+        event = EventReport(
+            declaration.uid, declaration.namespace, declaration.kind, declaration.name, "Warning", reason, message,
+            self.entry, self.mesh_time_ms - 5000, self.mesh_time_ms, 1,
+        )  # fmt: skip
+        return replace(event, **changes)
+
+
+def _asked_for(request, uid, namespace):
+    return request.uid in ("", uid) and request.namespace in ("", namespace)
