@@ -155,6 +155,8 @@ def _metadata(body: dict[str, Json], problems: Problems) -> dict[str, Json]:
     annotations = metadata.get("annotations", {})
     for key in _OVERWRITTEN:
         annotations.pop(key, None)
+    if not annotations:
+        metadata.pop("annotations", None)  # or an export with nothing else in it would differ from what it was made of
     check_labels(metadata, "metadata", problems)
     return metadata
 
