@@ -89,7 +89,7 @@ def hello_archive() -> Path:
         (root / "www").chmod(0o777)
         (root / "tmp").chmod(0o1777)
         shutil.copy(busybox, root / "bin" / "busybox")
-        for name in ("cat", "echo", "hostname", "httpd", "ls", "mkdir", "sh", "sleep", "wget"):
+        for name in ("cat", "echo", "hostname", "httpd", "ls", "mkdir", "sh", "sleep"):
             os.symlink("busybox", root / "bin" / name)
         start = root / "bin" / "hello"
         start.write_text(_SHELL_HELLO)

@@ -59,4 +59,4 @@ def declare(tmp_path: Path) -> Iterator[Declare]:
 
     yield apply
     for name in names:
-        mesh.beectl("delete", "deployment", name)
+        mesh.beectl("delete", "deployment", name, "--wait", "--timeout", "60s")

@@ -9,8 +9,11 @@ from labs.run import run
 Declare = Callable[..., str]
 
 
-def _containers(machine: machines.Machine) -> dict[str, str]:
-    listed = json.loads(run(["podman", "exec", machine.container, "podman", "ps", "--format", "json"]))
+def _containers(pod: mesh.Pod) -> dict[str, str]:
+    """When each of a pod's containers was started, as the machine's own Podman tells."""
+    of_pod = f"label=io.beemesh.pod-name={pod.name}"
+    podman = ["podman", "exec", machines.find(pod.machine).container, "podman"]
+    listed = json.loads(run([*podman, "ps", "--filter", of_pod, "--format", "json"]))
     return {container["Id"]: container["StartedAt"] for container in listed}
 
 
@@ -33,11 +36,11 @@ def test_copies_run_on_different_machines_and_answer(declare: Declare) -> None:
 def test_a_restart_of_the_daemon_restarts_no_container(declare: Declare) -> None:
     declare("steady")
     pod = mesh.wait_for_hello("steady")[0]
-    machine = machines.find(pod.machine)
-    before = _containers(machine)
-    run(["podman", "exec", machine.container, "systemctl", "restart", "beemeshd.service"])
+    before = _containers(pod)
+    assert before
+    run(["podman", "exec", machines.find(pod.machine).container, "systemctl", "restart", "beemeshd.service"])
     mesh.wait_for_hello("steady")
-    assert _containers(machine) == before
+    assert _containers(pod) == before
 
 
 def test_a_machine_too_small_says_so(declare: Declare) -> None:
