@@ -44,10 +44,6 @@ class Wakeups:
         for container_id in tuple(self._events):
             self.wake(container_id)
 
-    def forget(self, container_id: str) -> None:
-        """Nobody waits for this container any more."""
-        self._events.pop(container_id, None)
-
 
 class Containers:
     """The containers behind one socket."""
@@ -87,7 +83,7 @@ class Containers:
             if found is None:
                 return Ended(137, "ContainerStatusUnknown", message="removed by somebody else")
             if not found.running:
-                self._wakeups.forget(container_id)
+                self._wakeups.wake(container_id)  # Whoever else waits for it.
                 return ended(found, starved)
             if await self._hint(container_id, found.pid):
                 starved = starved or out_of_memory(found.cgroup_path)

@@ -5,6 +5,9 @@ other machine of the mesh. So packets that come in by the pods' interface for a 
 for this machine (input) and those that leave it (forward). Packets between pods, and to a hostPort (rewritten to a
 pod's address before these chains), stay in the bridge and pass. So do hostNetwork pods, which need an operator's verb.
 
+Netavark lets packets for 127.0.0.0/8 through when it publishes a hostPort there, so a pod that forges them could talk
+to anything on the machine's loopback; only answers to what the machine itself asked may come in that way.
+
 The rules are a table of their own in nftables: a drop there is final whatever Podman, firewalld or an administrator
 accept elsewhere, and `iptables -F` or a firewalld reload does not touch it. `nft flush ruleset` does; hence `ensure` is
 called again from time to time. Where there is no nft, the same is done with iptables and ip6tables.
@@ -52,7 +55,7 @@ delete table {table}
 table {table} {{
     chain input {{
         type filter hook input priority -10; policy accept;
-        iifname "{interface}" ip daddr 127.0.0.0/8 drop
+        iifname "{interface}" ip daddr 127.0.0.0/8 ct state != {{ established, related }} drop
         iifname "{interface}" tcp dport {{ {listed} }} drop
         iifname "{interface}" udp dport {{ {listed} }} drop
     }}
@@ -72,6 +75,9 @@ async def _iptables(command: str, interface: str, ports: Sequence[int]) -> None:
         await _run((command, "-w", "-N", chain), check=False)
         await _run((command, "-w", "-F", chain))
         outward = ("!", "-o", interface) if parent == "FORWARD" else ()
+        if parent == "INPUT" and command == "iptables":
+            fresh = ("-m", "conntrack", "!", "--ctstate", "ESTABLISHED,RELATED")
+            await _run((command, "-w", "-A", chain, "-i", interface, "-d", "127.0.0.0/8", *fresh, "-j", "DROP"))
         for protocol in ("tcp", "udp"):
             ports_match = ("-p", protocol, "-m", "multiport", "--dports", listed)
             await _run((command, "-w", "-A", chain, "-i", interface, *outward, *ports_match, "-j", "DROP"))

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import requests
 import trio
 import urllib3.exceptions
 from podman.api.client import APIClient
@@ -29,6 +28,7 @@ CHANGE_TIMEOUT = 60.0
 MAX_BODY = 32 * 1024 * 1024
 _THREADS = 24
 _CLIENT_ERRORS = 400
+_NOT_FOUND = 404
 
 Parameters = Mapping[str, object]
 """Query parameters; lists and dictionaries become JSON, as Podman's filters want it."""
@@ -69,7 +69,7 @@ class PodmanApi:
         try:
             await self._in_thread("DELETE", path, params, None)
         except PodmanRefusedError as error:
-            if error.status == requests.codes.not_found:
+            if error.status == _NOT_FOUND:
                 return False
             raise
         return True

@@ -12,13 +12,16 @@ from beemesh_node.workloads.pod import Container
 CPU_PERIOD_US = 100_000
 MIN_QUOTA_US = 1_000
 MIN_SHARES = 2
+UNASKED_CPU_MILLIS = 100
+"""The weight of a container that requests no CPU: what Kubernetes' scheduler counts for it. The kubelet's weight of 2
+would starve even the start of the container on a busy machine, and with it every healing."""
 MAX_SHARES = 262_144
 
 
 def resource_limits(container: Container) -> dict[str, Any]:
     """OCI LinuxResources. Swap equals memory, so that a limit on memory cannot be walked around by swapping."""
     limits = container.limits
-    shares = container.requests.cpu_millis * 1024 // 1000
+    shares = (container.requests.cpu_millis or UNASKED_CPU_MILLIS) * 1024 // 1000
     cpu = {"shares": min(max(shares, MIN_SHARES), MAX_SHARES)}
     if limits.cpu_millis:
         cpu["period"] = CPU_PERIOD_US

@@ -241,6 +241,8 @@ class Runtime:
 async def open_runtime(config: RuntimeConfig) -> AsyncIterator[Runtime]:
     """Reach Podman, adopt this mesh's pods, and keep them while the block lasts; leaving it leaves them running.
 
+    What is raised within the block leaves it in an ExceptionGroup, as from any nursery.
+
     Raises RuntimeUnavailableError if there is no usable Podman, memory directory or firewall.
     """
     api = PodmanApi(config.socket)

@@ -103,7 +103,13 @@ def drop_service(service: PodmanService) -> None:
     overlay = service.directory / "root" / "overlay"
     if os.path.ismount(overlay):
         subprocess.run(["umount", "-l", str(overlay)], check=True)
-    shutil.rmtree(service.directory)
+    # conmon's clean-up of the last containers may still write beside us.
+    for _ in range(50):
+        shutil.rmtree(service.directory, ignore_errors=True)
+        if not service.directory.exists():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{service.directory} cannot be removed")
 
 
 def _containers_conf() -> str:

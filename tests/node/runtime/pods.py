@@ -29,10 +29,19 @@ def idle(name: str = "main", **fields: Any) -> Container:
 
 
 def pod(*containers: Container, **template: Any) -> PodSpec:
+    """A pod that is quick to make: on the machine's network, and with a short grace.
+
+    (A shell that is signalled before its trap is set hears nothing.)
+    """
     uid = str(uuid.uuid4())
     identity = PodIdentity("default", "Deployment", "web", str(uuid.uuid4()), 0, 1, 1, "r1", f"web-{uid[:5]}", uid)
-    # Short, because a shell that is signalled before its trap is set hears nothing.
-    return PodSpec(identity, PodTemplate(containers=containers, **{"termination_grace_seconds": 1, **template}))
+    quick = {"host_network": True, "termination_grace_seconds": 1}
+    return PodSpec(identity, PodTemplate(containers=containers, **{**quick, **template}))
+
+
+def bridged(*containers: Container, **template: Any) -> PodSpec:
+    """A pod with a network of its own."""
+    return pod(*containers, host_network=False, **template)
 
 
 async def until(runtime: Runtime, spec: PodSpec, holds: Callable[[PodStatus], bool]) -> PodStatus:

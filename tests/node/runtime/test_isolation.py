@@ -24,7 +24,7 @@ from beemesh_node.workloads.pod import (
     VolumeMount,
 )
 from tests.node.runtime.podman_service import USER_IMAGE, PodmanService
-from tests.node.runtime.pods import idle, log_of, pod, run_in, shell, until
+from tests.node.runtime.pods import bridged, idle, log_of, pod, run_in, shell, until
 
 CAPABILITY_BITS = {
     "CHOWN": 0,
@@ -96,7 +96,7 @@ async def test_run_as_non_root_is_held_against_the_image(runtime: Runtime) -> No
 
 async def test_limits_are_the_kernels(runtime: Runtime, config: RuntimeConfig) -> None:
     limits = Resources(cpu_millis=250, memory_bytes=64 << 20)
-    spec = pod(idle(requests=Resources(cpu_millis=100), limits=limits))
+    spec = pod(idle(requests=Resources(cpu_millis=500), limits=limits))
     await runtime.start(spec)
     if (await runtime.info()).cgroup_version == 2:
         found = await run_in(runtime, spec, "cd /sys/fs/cgroup; cat cpu.max memory.max")
@@ -104,7 +104,7 @@ async def test_limits_are_the_kernels(runtime: Runtime, config: RuntimeConfig) -
     else:
         files = "cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpu/cpu.shares memory/memory.limit_in_bytes"
         found = await run_in(runtime, spec, f"cd /sys/fs/cgroup; cat {files}")
-        assert found.split() == ["25000", "100000", "102", str(64 << 20)]
+        assert found.split() == ["25000", "100000", "512", str(64 << 20)]
 
 
 async def test_a_container_that_takes_too_much_memory_is_ended(runtime: Runtime) -> None:
@@ -122,7 +122,7 @@ async def test_variables_arguments_name_and_labels(runtime: Runtime, podman: Pod
     env = tuple(EnvVar(f"V{index}", field_path=path) for index, path in enumerate(paths))
     script = "echo $0 $V0 $V1 $V2 $V3 $V4; test $V5 = $(hostname -i) && echo own; hostname; sleep 1000"
     args = ("$(V3)-$$(V3)-$(NONE)",)
-    spec = pod(
+    spec = bridged(
         shell(script, env=(*env, EnvVar("PLAIN", "a b")), args=args, working_dir="/tmp"),
         hostname="tiny",
         labels={"app": "web", "io.beemesh.mesh": "forged"},
@@ -141,7 +141,7 @@ async def test_variables_arguments_name_and_labels(runtime: Runtime, podman: Pod
 
 
 async def test_a_host_network_pod_is_on_the_machines_network(runtime: Runtime) -> None:
-    spec = pod(idle(env=(EnvVar("IP", field_path="status.podIP"),)), host_network=True)
+    spec = pod(idle(env=(EnvVar("IP", field_path="status.podIP"),)))
     await runtime.start(spec)
     assert (
         await run_in(runtime, spec, "readlink /proc/1/ns/net; echo $IP")

@@ -10,13 +10,13 @@ import trio.testing
 from beemesh_node.runtime import LogOptions, NoSuchPodError, Runtime, RuntimeConfig, StartError, open_runtime
 from beemesh_node.workloads.pod import Container, ContainerPort, PodPhase, PodSpec, PullPolicy, RestartPolicy
 from tests.node.runtime.podman_service import IMAGE, PodmanService
-from tests.node.runtime.pods import DEADLINE, idle, log_of, pod, run_in, shell, until
+from tests.node.runtime.pods import DEADLINE, bridged, idle, log_of, pod, run_in, shell, until
 
 
 async def test_one_container_is_started_shown_stopped_and_removed(
     runtime: Runtime, podman: PodmanService, config: RuntimeConfig
 ) -> None:
-    spec = pod(idle())
+    spec = bridged(idle())
     await runtime.start(spec)
     running = await until(runtime, spec, lambda status: status.ready and status.pod_ip != "")
     assert running.phase is PodPhase.RUNNING
@@ -47,7 +47,7 @@ async def test_a_container_that_ignores_sigterm_is_killed_after_its_grace(runtim
 
 
 async def test_init_containers_run_in_order_before_the_others_which_share_a_network(runtime: Runtime) -> None:
-    spec = pod(
+    spec = bridged(
         idle("first", ports=(ContainerPort(8080),)),
         idle("second"),
         init_containers=(shell("echo one", "a"), shell("echo two; exit 0", "b")),
@@ -150,8 +150,8 @@ async def test_an_image_that_no_registry_gives_is_named(runtime: Runtime, podman
 
 async def test_two_pods_cannot_have_one_host_port(runtime: Runtime, podman: PodmanService) -> None:
     container = idle(ports=(ContainerPort(80, host_port=27401),))
-    await runtime.start(pod(container))
-    second = pod(container)
+    await runtime.start(bridged(container))
+    second = bridged(container)
     with pytest.raises(StartError, match="ss -ltnup") as failed:
         await runtime.start(second)
     assert failed.value.reason == "PortConflict"
@@ -159,7 +159,7 @@ async def test_two_pods_cannot_have_one_host_port(runtime: Runtime, podman: Podm
 
 
 async def test_a_restart_gets_its_host_port_back(runtime: Runtime) -> None:
-    spec = pod(idle(ports=(ContainerPort(80, host_port=27402),)))
+    spec = bridged(idle(ports=(ContainerPort(80, host_port=27402),)))
     await runtime.start(spec)
     status = await until(runtime, spec, lambda status: status.ready)
     await kill_main(runtime, spec)
@@ -181,7 +181,7 @@ async def test_a_cancelled_start_leaves_nothing(runtime: Runtime, podman: Podman
 
 
 async def test_a_new_daemon_knows_its_pods_again(config: RuntimeConfig, podman: PodmanService) -> None:
-    alone, several = pod(idle()), pod(idle("a"), idle("b"), init_containers=(shell("true", "i"),))
+    alone, several = bridged(idle()), bridged(idle("a"), idle("b"), init_containers=(shell("true", "i"),))
     ended = pod(idle())
     async with open_runtime(config) as runtime:
         for spec in (alone, several, ended):

@@ -45,7 +45,7 @@ from beemesh_node.workloads.pod import (
     Volume,
     VolumeMount,
 )
-from tests.node.runtime.pods import idle, pod
+from tests.node.runtime.pods import bridged, idle, pod
 
 CONFIG = RuntimeConfig("mesh", Path("/state"), Path("/run/x"), "node")
 JSON = st.recursive(
@@ -238,19 +238,21 @@ def test_resources_as_kubernetes_counts_them() -> None:
         "cpu": {"shares": 512, "period": 100_000, "quota": 150_000},
         "memory": {"limit": 2 << 30, "swap": 2 << 30},
     }
-    assert resource_limits(Container("c", "i")) == {"cpu": {"shares": 2}}
+    assert resource_limits(Container("c", "i")) == {"cpu": {"shares": 102}}
     assert [oom_score_adj(container, memory) for memory in (4 << 30, 1 << 30, 0)] == [750, 2, 1000]
 
 
 def test_when_a_pod_needs_a_sandbox() -> None:
     alone, two, init = pod(idle()), pod(idle("a"), idle("b")), pod(idle(), init_containers=(idle("i"),))
-    own_ip = pod(idle(env=(EnvVar("IP", field_path="status.podIP"),)))
+    own_ip = bridged(idle(env=(EnvVar("IP", field_path="status.podIP"),)))
     on_host = replace(own_ip, template=replace(own_ip.template, host_network=True))
     assert [needs_sandbox(spec) for spec in (alone, two, init, own_ip, on_host)] == [False, True, True, True, False]
 
 
 def test_host_ports_of_all_containers_are_the_sandboxs() -> None:
-    spec = pod(idle("a", ports=(ContainerPort(80, 8080),)), idle("b", ports=(ContainerPort(53, 5353, protocol="UDP"),)))
+    spec = bridged(
+        idle("a", ports=(ContainerPort(80, 8080),)), idle("b", ports=(ContainerPort(53, 5353, protocol="UDP"),))
+    )
     ports = [
         (port["container_port"], port["host_port"], port["protocol"])
         for port in sandbox_spec(spec, CONFIG)["portmappings"]
@@ -262,7 +264,7 @@ def test_host_ports_of_all_containers_are_the_sandboxs() -> None:
 
 
 def test_a_pod_name_that_is_too_long_for_a_host_is_cut() -> None:
-    spec = pod(idle())
+    spec = bridged(idle())
     spec = replace(spec, identity=replace(spec.identity, pod_name="a" * 62 + ".b"))
     assert sandbox_spec(spec, CONFIG)["hostname"] == "a" * 62
 

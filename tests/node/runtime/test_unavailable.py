@@ -55,7 +55,7 @@ def server(path: Path, serve: Callable[[socket.socket], None]) -> Iterator[Path]
         listener.shutdown(socket.SHUT_RDWR)
 
 
-async def opening_fails(config: RuntimeConfig, words: str) -> None:
+async def opening_fails(config: RuntimeConfig, words: str | None = None) -> None:
     with trio.fail_after(DEADLINE), pytest.raises(RuntimeUnavailableError, match=words) as failed:
         async with open_runtime(config):
             raise AssertionError("opened without a Podman")
@@ -70,7 +70,7 @@ async def test_what_answers_is_not_podman(config: RuntimeConfig, tmp_path: Path,
         connection.sendall(ANSWERS[answer])
 
     with server(tmp_path / "other.sock", serve) as path:
-        await opening_fails(replace(config, socket=path), "")
+        await opening_fails(replace(config, socket=path))
 
 
 async def test_answers_without_end_and_answers_that_drip_are_cut(
@@ -122,7 +122,7 @@ async def test_a_socket_that_nobody_answers(
 async def test_a_podman_that_dies_in_a_start_leaves_nothing_when_it_is_back(
     config: RuntimeConfig, podman: PodmanService
 ) -> None:
-    running, broken = pod(idle(), host_network=True), pod(idle(), host_network=True)
+    running, broken = pod(idle()), pod(idle())
     async with open_runtime(config) as runtime:
         await runtime.start(running)
         await until(runtime, running, lambda status: status.ready)
@@ -163,7 +163,7 @@ async def test_a_podman_that_dies_in_a_start_leaves_nothing_when_it_is_back(
 async def test_a_container_that_dies_while_podman_is_gone_is_restarted_when_it_is_back(
     config: RuntimeConfig, podman: PodmanService
 ) -> None:
-    spec = pod(idle(), host_network=True)
+    spec = pod(idle())
     async with open_runtime(config) as runtime:
         await runtime.start(spec)
         status = await until(runtime, spec, lambda status: status.ready)
@@ -175,7 +175,7 @@ async def test_a_container_that_dies_while_podman_is_gone_is_restarted_when_it_i
 
 
 async def test_a_half_started_pod_of_a_dead_daemon_is_shown(config: RuntimeConfig, podman: PodmanService) -> None:
-    spec = pod(idle(), host_network=True)
+    spec = pod(idle())
     async with open_runtime(config) as runtime:
         await runtime.start(spec)
         name = (await until(runtime, spec, lambda status: status.ready)).containers[0].container_id
