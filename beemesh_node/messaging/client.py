@@ -168,7 +168,7 @@ async def open_session(
 async def _first_to_admit(host: Host, addresses: Sequence[str], timeout: float) -> Contact:
     """Dial all at once and take the first that is admitted."""
     if not addresses:
-        raise MeshUnreachable("no address of a machine is known: give one with --entry, or add it to the context")
+        raise MeshUnreachable("no address of a machine is known: add one with `beectl context add-address`")
     reasons: dict[str, str] = {}
     refused = False
     found: list[Contact] = []

@@ -54,14 +54,17 @@ class ContactBook:
 
         Of two statements of one member the one that begins later is kept. Raises `ProtocolError`.
         """
+        return self.admit(self.verify(certificate, statement, now_ms, lower_bound=lower_bound))
+
+    def verify(self, certificate: bytes, statement: bytes, now_ms: int, *, lower_bound: bool = False) -> Contact:
+        """Return the contact that was shown or handed on, if it is one, and keep nothing. Raises `ProtocolError`."""
         fingerprint = fingerprint_of(certificate)
         known = self._contacts.get(fingerprint)
         if known is not None and known.statement_bytes == statement:
-            self._contacts.move_to_end(fingerprint)
             return known
         opened = self.trust.verify_certificate(certificate, now_ms, lower_bound=lower_bound)
         stated = verify_statement(statement, opened, fingerprint, now_ms, lower_bound=lower_bound)
-        return self.admit(Contact(opened, certificate, fingerprint, stated, statement))
+        return Contact(opened, certificate, fingerprint, stated, statement)
 
     def admit(self, contact: Contact) -> Contact:
         """Keep a contact that has just been verified, unless a later statement of it is known; return what is kept."""

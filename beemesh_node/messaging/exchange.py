@@ -108,7 +108,7 @@ class Exchange:
 
         Raises as `ask`, but bounds no time.
         """
-        async with self._stream(through or contact) as stream:
+        async with self._stream(contact, through) as stream:
             if through is not None and through.machine != contact.machine:
                 await self._put(stream, through, RelayRequest(contact.machine))
                 await self._answer_from(stream, through, Ack)
@@ -116,18 +116,21 @@ class Exchange:
             yield await self._answer_from(stream, contact, reply), stream, message_id
 
     @asynccontextmanager
-    async def _stream(self, contact: Contact) -> AsyncIterator[FrameStream]:
-        name = contact.certificate.name
+    async def _stream(self, contact: Contact, through: Contact | None) -> AsyncIterator[FrameStream]:
+        first = through or contact
+        name = first.certificate.name
         try:
-            async with self._host.open(contact.peer, MESSAGE) as stream:
+            async with self._host.open(first.peer, MESSAGE) as stream:
                 yield stream
         except Refused as error:
             raise AuthenticationRefused(f"{name}: {error.reason}") from error
         except Unreachable as error:
             raise MeshUnreachable(f"{name}: {error}") from error
         except NetworkError as error:
+            way = "" if first is contact else f" (reached through {name})"
             raise PeerRefused(
-                f"{name} closed the stream without an answer: it refused the message, or was stopped; try again"
+                f"{contact.certificate.name}{way} closed the stream without an answer: it refused the message, or was "
+                "stopped; try again"
             ) from error
 
     async def _put(self, stream: FrameStream, contact: Contact, payload: object) -> bytes:
@@ -152,26 +155,50 @@ class Exchange:
     # ---- answering -------------------------------------------------------------------------------------------------
 
     async def _serve(self, stream: FrameStream, admission: object) -> None:
-        data = await stream.read_frame(MAX_DIRECT)
         try:
-            opened = await self._opened(data, admission)
+            question = await self._question(stream, admission)
         except MessageRefused as refused:
             log.info("message refused", reason=refused.reason.value, peer=stream.peer)
             await stream.reset()
             return
-        sender = self._member.contacts.by_fingerprint(opened.header.sender)
-        if sender is None:  # forgotten between the two lines above: more members than are kept
-            await stream.reset()
-            return
-        question = Question(opened.payload, sender, opened.header.message_id)
         if isinstance(question.payload, RelayRequest) and self._relays:
             await self._relay(stream, question)
             return
         answer = await self._handled(question)
         reply = answer.reply if isinstance(answer, Continued) else answer
-        await self._put(stream, sender, reply)
+        await self._put(stream, question.sender, reply)
         if isinstance(answer, Continued):
             await answer.go_on(stream)
+
+    async def _question(self, stream: FrameStream, admission: object) -> Question:
+        """Read a question, and find out in which session its sender waits for the answer.
+
+        A member may have several sessions at once: an operator types in two windows. So the one that counts is that of
+        the connection, or that which a relay shows of who asked it, and the newest one known only without either.
+        """
+        opened = await self._opened(await stream.read_frame(MAX_DIRECT), admission)
+        shown = admission if isinstance(admission, Contact) else None
+        if isinstance(opened.payload, IntroductionReply):
+            shown = self._introduced(opened.payload)
+            opened = await self._opened(await stream.read_frame(MAX_DIRECT), admission)
+        newest = self._member.contacts.by_fingerprint(opened.header.sender)
+        sender = shown if shown is not None and shown.fingerprint == opened.header.sender else newest
+        if sender is None:  # forgotten since the message was opened: more members than are kept
+            raise UnknownSender(opened.header.sender)
+        if newest is not None and newest.statement.session_id == sender.statement.session_id:
+            sender = newest  # the same session, perhaps with another KEM key by now
+        return Question(opened.payload, sender, opened.header.message_id)
+
+    def _introduced(self, introduction: IntroductionReply) -> Contact | None:
+        """The member that a relay shows before its question, if it is one."""
+        contacts = self._member.contacts
+        try:
+            contact = contacts.verify(introduction.certificate, introduction.statement, self._member.mesh_time())
+        except ProtocolError as error:
+            log.info("introduction refused", error=str(error))
+            return None
+        contacts.admit(contact)
+        return contact
 
     async def _opened(self, data: bytes, admission: object) -> Opened:
         try:
@@ -227,7 +254,9 @@ class Exchange:
             return
         try:
             async with self._host.open(target.peer, MESSAGE) as onward:
-                await self._put(stream, question.sender, Ack())
+                asker = question.sender
+                await self._put(onward, target, IntroductionReply(asker.certificate_bytes, asker.statement_bytes))
+                await self._put(stream, asker, Ack())
                 await pipe(stream, onward, MAX_DIRECT)
         except (Refused, Unreachable) as error:
             failure = Failure("Unavailable", f"{target.certificate.name} cannot be reached from here: {error}")
