@@ -95,12 +95,18 @@ def _sealed(question: Question, secret: bytes, work: Callable[[SealedDuplex], Aw
             async with SealedDuplex(stream, secret, question.message_id, asker=False) as duplex:
                 try:
                     await work(duplex)
-                except ContainerRuntimeError as error:
-                    await duplex.send(FrameKind.ERROR, str(error).encode()[:MAX_STREAM_DATA])
-        except (MeshError, ProtocolError) as error:
-            log.info("stream ended early", error=str(error))
+                except* ContainerRuntimeError as group:  # the tasks of `exec` raise in groups
+                    await duplex.send(FrameKind.ERROR, str(_first(group)).encode()[:MAX_STREAM_DATA])
+        except* (MeshError, ProtocolError) as group:
+            log.info("stream ended early", error=str(_first(group)))
 
     return Continued(Ack(), go_on)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _send_output(duplex: SealedDuplex, pieces: AsyncIterator[tuple[int, bytes]]) -> None:

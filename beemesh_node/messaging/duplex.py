@@ -7,6 +7,7 @@ from typing import final
 
 import trio
 
+from beemesh_node.crypto.errors import CryptoError
 from beemesh_node.messaging.errors import PeerRefused
 from beemesh_node.messaging.wire import MAX_STREAM_FRAME
 from beemesh_node.network.api import FrameStream, NetworkError
@@ -57,6 +58,6 @@ class SealedDuplex:
             frame = self._sealed.open(await self._stream.read_frame(MAX_STREAM_FRAME))
         except NetworkError as error:
             raise PeerRefused("the stream was cut before its end: what was shown may be incomplete") from error
-        except ProtocolError as error:
+        except (ProtocolError, CryptoError) as error:
             raise PeerRefused(f"the stream was altered on the way: {error}") from error
         return frame.kind, frame.data
