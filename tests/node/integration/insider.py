@@ -24,8 +24,11 @@ from beemesh_node.messaging.local import LocalMember
 from beemesh_node.messaging.wire import MAX_DIRECT, MESSAGE
 from beemesh_node.network.api import HostConfig, NetworkError
 from beemesh_node.network.host import MeshHost, open_host
+from beemesh_node.protocol.certificate import CERTIFICATE_KIND, MAX_CERTIFICATE, Certificate
+from beemesh_node.protocol.codec import decode
 from beemesh_node.protocol.ids import PeerId
-from beemesh_node.protocol.session import new_session_id, start_session
+from beemesh_node.protocol.objects import peek_unverified
+from beemesh_node.protocol.session import LocalSession, new_session_id, start_session
 from beemesh_node.protocol.trust import TrustStore
 from tests.node.integration.machine import Machine
 from tests.node.integration.mesh import Operator
@@ -94,14 +97,19 @@ class Insider:
         return await self.exchange.ask(contact, payload, reply, timeout=_ANSWER_SECONDS)
 
 
+def session_of(credentials: Credentials) -> LocalSession:
+    """Begin a session, whether or not anybody would believe the certificate."""
+    raw = credentials.certificate
+    certificate = decode(Certificate, peek_unverified(CERTIFICATE_KIND, raw, MAX_CERTIFICATE))
+    return start_session(credentials.identity.signing, generate_kem_key(), certificate, raw, new_session_id(), now_ms())
+
+
 @asynccontextmanager
 async def insider(credentials: Credentials, *, gossips: bool = False, listen: str = "") -> AsyncIterator[Insider]:
     """Take part with these credentials, for the length of the block."""
     now = now_ms()
-    certificate = credentials.trust.verify_chain(credentials.certificate)
-    session = start_session(
-        credentials.identity.signing, generate_kem_key(), certificate, credentials.certificate, new_session_id(), now
-    )
+    session = session_of(credentials)
+    certificate = session.certificate
     clock = MeshClock(certificate.not_before, now - round(trio.current_time() * 1000))
     member = LocalMember(session, ContactBook(credentials.trust), lambda: clock.time_ms(trio.current_time()))
     if credentials.epoch_secret is not None:

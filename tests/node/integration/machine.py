@@ -171,7 +171,9 @@ class Counted:
     def grown(self) -> dict[str, int]:
         """Every counter of refusals that has grown, and by how much."""
         now = self._now()
-        return {name: count - self._before.get(name, 0) for name, count in now.items() if count > self._before.get(name, 0)}
+        return {
+            name: count - self._before.get(name, 0) for name, count in now.items() if count > self._before.get(name, 0)
+        }
 
     def _now(self) -> Mapping[str, int]:
         status = self._machine.until(lambda status: True, "serves")

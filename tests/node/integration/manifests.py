@@ -11,7 +11,13 @@ IDLE = "trap 'exit 0' TERM; echo ready; while :; do sleep 1000 & wait $!; done"
 
 
 def deployment(
-    name: str, replicas: int = 1, *, namespace: str = "default", image: str = IMAGE, script: str = IDLE, **container: Any
+    name: str,
+    replicas: int = 1,
+    *,
+    namespace: str = "default",
+    image: str = IMAGE,
+    script: str = IDLE,
+    **container: Any,
 ) -> dict[str, Any]:
     return {
         "apiVersion": "apps/v1",

@@ -53,7 +53,13 @@ class Operator:
     def run(self, *words: object, code: int | None = 0, stdin: str = "") -> Ran:
         """Run beectl to its end. `code` is the exit code it must have, None for any."""
         done = subprocess.run(
-            self.command(*words), cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False
+            self.command(*words),
+            cwd=ROOT,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_SECONDS,
+            check=False,
         )
         ran = Ran(done.returncode, done.stdout, done.stderr)
         assert code is None or ran.code == code, f"beectl {' '.join(map(str, words))}: {ran}"

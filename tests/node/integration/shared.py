@@ -10,6 +10,7 @@ from pathlib import Path
 
 from beemesh_node.protocol.messages import PAYLOADS
 from tests.node.integration.machine import Machine
+from tests.node.integration.manifests import deployment
 from tests.node.integration.mesh import Mesh
 from tests.node.integration.segment import Segment
 from tests.node.integration.tampering import DIRECTORY
@@ -52,3 +53,13 @@ def shared_mesh(directory: Path, segment: Segment) -> Iterator[SharedMesh]:
         mesh.settle(mesh.alpha, mesh.beta)
         mesh.relay.until(lambda status: len(status["members"]) >= 2, "knows the others")
         yield mesh
+
+
+@contextmanager
+def shared_pod(mesh: SharedMesh, name: str, namespace: str = "default") -> Iterator[Machine]:
+    """Run one pod of a Deployment for the length of the block; give the machine that has it."""
+    admin = mesh.admin.enter_by(mesh.alpha)
+    admin.apply(deployment(name, namespace=namespace))
+    (pod,) = mesh.pods(admin, "-n", namespace)
+    yield next(machine for machine in mesh.machines if machine.name == pod["spec"]["nodeName"])
+    admin.enter_by(mesh.alpha).delete("-n", namespace, f"deployment/{name}")

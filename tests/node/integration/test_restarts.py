@@ -96,7 +96,5 @@ def _when_ready(mesh: SharedMesh, operator: Operator, count: int) -> Callable[[]
 def _container_ids(mesh: SharedMesh, operator: Operator) -> set[str]:
     pods = mesh.pods(operator)
     return {
-        status["containerID"].removeprefix("podman://")
-        for pod in pods
-        for status in pod["status"]["containerStatuses"]
+        status["containerID"].removeprefix("podman://") for pod in pods for status in pod["status"]["containerStatuses"]
     }
