@@ -19,7 +19,7 @@ AT_ONCE = 32
 """Machines asked at the same time."""
 TIMEOUT = 8.0
 """Seconds that one machine has for its answer."""
-PATIENCE = 1.0
+PATIENCE = 2.0
 """Seconds that the last ones have once most have answered: a machine that just died must not hold up every command."""
 
 _SAME_EVERYWHERE = ("Forbidden", "Unauthorized", "Invalid")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from beemesh_node.cli.errors import InvalidInputError
 from beemesh_node.cli.mesh import Mesh
@@ -39,6 +39,7 @@ class Listing:
     objects: tuple[Shape, ...]
     silent: Mapping[MachineId, str] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    truncated: bool = False
 
 
 def selector_of(text: str | None) -> tuple[Expression, ...]:
@@ -60,7 +61,7 @@ async def list_objects(mesh: Mesh, query: Query) -> Listing:
     else:
         listing = await _workloads(mesh, query)
     chosen = tuple(each for each in listing.objects if _chosen(each, query))
-    return Listing(chosen, listing.silent, listing.unreadable)
+    return replace(listing, objects=chosen)
 
 
 def _chosen(shape: Shape, query: Query) -> bool:
@@ -98,7 +99,7 @@ async def _workloads(mesh: Mesh, query: Query) -> Listing:
         if spec is not None:
             mine = pods.get(record.uid, ())
             shapes.append(workload_shape(spec, record, declaration.entry, mine, mesh.session.mesh_time_ms))
-    return Listing(tuple(sorted(shapes, key=_by_name)), {**silent, **seen.silent}, specs.unreadable)
+    return Listing(tuple(sorted(shapes, key=_by_name)), {**silent, **seen.silent}, specs.unreadable, seen.truncated)
 
 
 async def _pods(mesh: Mesh, query: Query) -> Listing:
@@ -107,7 +108,7 @@ async def _pods(mesh: Mesh, query: Query) -> Listing:
     seen: Survey = await survey(mesh.session, mesh.chain, namespace=query.namespace, content=detailed)
     specs = Specs.of(seen.declarations)
     shapes = tuple(pod_shape(mesh, report, specs) for report in reports)
-    return Listing(shapes, {**silent, **seen.silent}, specs.unreadable if detailed else {})
+    return Listing(shapes, {**silent, **seen.silent}, specs.unreadable if detailed else {}, seen.truncated)
 
 
 async def _events(mesh: Mesh, query: Query) -> Listing:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -29,6 +30,7 @@ T = TypeVar("T")
 _ADDRESSES_ENOUGH = 16
 """Addresses in a context beyond which no more are noted."""
 _ADDRESSES_OF_ONE = 2
+_ABSENT_NAMED = 3
 _CONNECT_WITHIN = 15.0
 """Seconds for one of the first addresses to answer."""
 _RECONNECT_PAUSE = 0.5
@@ -53,6 +55,14 @@ class Mesh:
             await self.session.refresh()
         except (MeshUnreachable, RequestTimeout) as error:
             raise ConnectionLostError(f"the connection to the mesh was lost: {error}; run it again") from error
+
+    def absences(self, silent: Mapping[MachineId, str]) -> str:
+        """Which machines did not answer and why, for people; empty when all did."""
+        if not silent:
+            return ""
+        told = [f"{self.machine_name(machine)} ({why})" for machine, why in sorted(silent.items())[:_ABSENT_NAMED]]
+        more = f" and {len(silent) - _ABSENT_NAMED} others" if len(silent) > _ABSENT_NAMED else ""
+        return f"no answer from {', '.join(told)}{more}, so something may be missing"
 
     def machine_name(self, machine: str) -> str:
         """What people call a machine; its id when its certificate is not known."""
@@ -123,6 +133,8 @@ async def connect(operator: Operator) -> AsyncIterator[Session]:
     from beemesh_node.network.api import HostConfig
     from beemesh_node.protocol.session import new_session_id, start_session
 
+    # What the libraries contain by themselves is no news for whoever typed a command.
+    logging.getLogger().addHandler(logging.NullHandler())
     local = start_session(
         operator.identity.signing,
         generate_kem_key(),

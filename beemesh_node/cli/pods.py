@@ -22,7 +22,7 @@ async def find_pod(mesh: Mesh, target: Target) -> ClaimReport:
         return best(named)
     of_workload = [report for report in reports if report.workload == target.name]
     if not of_workload:
-        missing = f"; {len(silent)} machines did not answer" if silent else ""
+        missing = f" ({mesh.absences(silent)})" if silent else ""
         raise CliError(
             f"{target} has no pod in namespace {mesh.namespace}{missing}: see `beectl get pods -n {mesh.namespace}`"
         )

@@ -10,7 +10,7 @@ import trio
 from beemesh_node.cli.errors import CliError, TimedOutError
 from beemesh_node.cli.gather import gather
 from beemesh_node.cli.mesh import Mesh
-from beemesh_node.cli.survey import Declaration, merge_declarations, merge_pods, reachable
+from beemesh_node.cli.survey import Declaration, merge_declarations, merge_pods, reachable, survey_events
 from beemesh_node.cli.terminal import printable
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import ClaimReport, ListReply, ListRequest, Resource
@@ -20,6 +20,8 @@ from beemesh_node.workloads.spec import WorkloadSpec
 
 _FIRST, _LONGEST, _GROWTH = 0.1, 0.5, 1.3
 """Seconds between two questions: at first, at last, and how they grow."""
+_AFTERTHOUGHT = 3.0
+"""Seconds that finding the cause may take once the time is over."""
 _REFRESH = 5.0
 """Seconds after which the entry is asked again which machines there are."""
 
@@ -77,7 +79,8 @@ async def wait_for_rollout(
             if view.declaration is not None and _failed(attested, view.declaration):
                 raise CliError(f"{name}: the rollout passed its progress deadline: {missing}.{_next_step(name)}")
             await pace.next(mesh)
-    raise TimedOutError(f"{name}: after {seconds:g} s {missing}.{_next_step(name)}")
+    why = "" if "(" in missing else await _last_warning(mesh, attested.record.uid)
+    raise TimedOutError(f"{name}: after {seconds:g} s {missing}{why}.{_next_step(name)}")
 
 
 async def wait_for_end(mesh: Mesh, uids: Sequence[str], name: str, seconds: float, say: Callable[[str], None]) -> None:
@@ -97,6 +100,16 @@ async def wait_for_end(mesh: Mesh, uids: Sequence[str], name: str, seconds: floa
     if remaining or len(left) < len(uids):
         where = ", ".join(f"{report.pod_name} on {mesh.machine_name(report.claim.machine)}" for report in remaining)
         raise TimedOutError(f"{name}: deleted, but after {seconds:g} s not ended everywhere: {where or 'no answer'}")
+
+
+async def _last_warning(mesh: Mesh, uid: str) -> str:
+    """The newest warning about a declaration, in brackets: why it is not as declared, when nobody says so just now."""
+    with trio.move_on_after(_AFTERTHOUGHT):
+        events, _ = await survey_events(mesh.session, uid=uid)
+        warnings = [event for event in events if event.type == "Warning"]
+        if warnings:
+            return f" ({warnings[-1].reason}: {printable(warnings[-1].message).rstrip('.')})"
+    return ""
 
 
 def rollout_state(spec: WorkloadSpec, counts: Progress) -> str:

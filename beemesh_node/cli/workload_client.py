@@ -65,7 +65,7 @@ class WorkloadClient:
             kinds = ", ".join(f"{each.key[1].lower()}/{name}" for each in found)
             raise InvalidInputError(f"{name} is the name of several workloads: say which of {kinds}")
         if not found:
-            raise not_found(kind, name, namespace, seen)
+            raise not_found(self._mesh, kind, name, namespace, seen)
         return open_live(found[0])
 
     async def apply(
@@ -126,7 +126,7 @@ class WorkloadClient:
         )
         live = [each for key in keys for each in seen.under(*key) if not each.deleted]
         if not live:
-            raise not_found(kind, name, namespace, seen)
+            raise not_found(self._mesh, kind, name, namespace, seen)
         if len({each.key for each in live}) > 1:
             kinds = ", ".join(sorted({f"{each.key[1].lower()}/{name}" for each in live}))
             raise InvalidInputError(f"{name} is the name of several workloads: say which of {kinds}")
@@ -168,10 +168,10 @@ class NotFoundError(CliError):
     """Nothing is declared under the name."""
 
 
-def not_found(kind: str, name: str, namespace: str, seen: Survey) -> NotFoundError:
+def not_found(mesh: Mesh, kind: str, name: str, namespace: str, seen: Survey) -> NotFoundError:
     """Nothing is declared under a name, as far as those know that answered."""
     what = f"{kind.lower() or 'workload'}/{name}"
-    missing = f" ({len(seen.silent)} machines did not answer)" if seen.silent else ""
+    missing = f" ({mesh.absences(seen.silent)})" if seen.silent else ""
     return NotFoundError(
         f"{what} not found in namespace {namespace}{missing}: see `beectl get workloads -A` for what is declared"
     )

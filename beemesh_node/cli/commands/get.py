@@ -97,7 +97,7 @@ async def _show(
     with progress("Asking the mesh"):
         listings = [await list_objects(mesh, query) for query in queries]
     for listing in listings:
-        _warn(listing)
+        _warn(mesh, listing)
     if form in (Format.TABLE, Format.WIDE):
         for number, (query, listing) in enumerate(zip(queries, listings, strict=True)):
             if not listing.objects:
@@ -117,11 +117,13 @@ async def _show(
     _check_missing(queries, listings)
 
 
-def _warn(listing: Listing) -> None:
+def _warn(mesh: Mesh, listing: Listing) -> None:
     for subject, why in listing.unreadable.items():
         note(f"Warning: {subject} is not shown in full: {why}")
-    if listing.silent:
-        note(f"Warning: {len(listing.silent)} machines did not answer, so something may be missing.")
+    if absences := mesh.absences(listing.silent):
+        note(f"Warning: {absences}.")
+    if listing.truncated:
+        note("Warning: a machine had more to tell than fits into one answer: ask for one name or namespace.")
 
 
 def _check_missing(queries: Sequence[Query], listings: Sequence[Listing]) -> None:

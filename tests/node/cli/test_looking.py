@@ -115,7 +115,7 @@ class TestGet:
         registry._held[holding.attested.record.uid] = replace(holding, attested=forged)
         shown = beectl("get", "deploy", "-o", "name")
         assert shown.stdout == "deployment.apps/hello\n"
-        assert "1 machines did not answer" in shown.stderr
+        assert "no answer from m1 (showed a record that is not genuine" in shown.stderr
 
     def test_only_known_types(self, beectl, mesh):
         assert "carrots" in beectl("get", "carrots", code=ExitCode.INVALID).stderr
