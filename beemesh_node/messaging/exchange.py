@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, final
 
-import structlog
 import trio
 
 from beemesh_node.messaging.directory import Contact
@@ -32,7 +32,8 @@ from beemesh_node.protocol.ids import Fingerprint, MachineId
 from beemesh_node.protocol.messages import Ack, Failure, IntroductionReply, IntroductionRequest, RelayRequest
 from beemesh_node.protocol.opener import Opened
 
-log = structlog.get_logger()
+# The standard library's: structlog takes long to import, and unconfigured it writes to a command's standard output.
+_log = logging.getLogger("beemesh.messaging")
 
 T = TypeVar("T")
 
@@ -158,7 +159,7 @@ class Exchange:
         try:
             question = await self._question(stream, admission)
         except MessageRefused as refused:
-            log.info("message refused", reason=refused.reason.value, peer=stream.peer)
+            _log.info("message of %s refused: %s", stream.peer, refused.reason.value)
             await stream.reset()
             return
         if isinstance(question.payload, RelayRequest) and self._relays:
@@ -195,7 +196,7 @@ class Exchange:
         try:
             contact = contacts.verify(introduction.certificate, introduction.statement, self._member.mesh_time())
         except ProtocolError as error:
-            log.info("introduction refused", error=str(error))
+            _log.info("introduction refused: %s", error)
             return None
         contacts.admit(contact)
         return contact
@@ -219,7 +220,7 @@ class Exchange:
                 return False
             contact = self._member.contacts.learn(reply.certificate, reply.statement, self._member.mesh_time())
         except (MeshError, ProtocolError) as error:
-            log.info("introduction refused", deliverer=deliverer.machine, error=str(error))
+            _log.info("introduction by %s refused: %s", deliverer.machine, error)
             return False
         return contact.fingerprint == fingerprint
 
