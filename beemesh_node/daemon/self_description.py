@@ -78,7 +78,7 @@ class SelfDescription:
             architecture=info.architecture if info else "",
             operating_system=info.os if info else "",
             kernel=info.kernel if info else "",
-            runtime_version=f"podman://{info.version}" if info else "",
+            runtime_version=info.version if info else "",
             node_version=__version__,
             started_at=self._started_at,
             sequence=sequence,
