@@ -329,6 +329,8 @@ class Requirements:
     pod_terms: tuple[PodTerm, ...] = ()
     images: tuple[str, ...] = ()
     priority: int = 0
+    local_images: tuple[str, ...] = ()
+    """Those of the images that must be on the machine already: they are never pulled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +366,7 @@ class NoReason(IntEnum):
     STARTING = 13
     BACK_OFF = 14
     UNANSWERED = 15
+    IMAGE = 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from beemesh_node.membership.member import Member
 from beemesh_node.protocol.messages import Bid, NoReason, Refusal, Requirements, Task
 from beemesh_node.scheduling import eligibility, neighbours
 from beemesh_node.scheduling.expressions import term_holds
+from beemesh_node.scheduling.images import is_here, surely_missing
 from beemesh_node.scheduling.ledger import Free
 from beemesh_node.scheduling.neighbours import Neighbour
 from beemesh_node.scheduling.taints import DISLIKED, untolerated
@@ -37,7 +38,9 @@ def reasons(host: Host, needed: Requirements, namespace: str, labels: Mapping[st
     never = {refusal.reason for refusal in whole}
     short = tuple(refusal for refusal in host.free.shortages(needed) if refusal.reason not in never)
     beside = neighbours.refusals(host.member, needed.pod_terms, namespace, labels, host.present)
-    return (*whole, *short, *beside)
+    missing = tuple(image for image in needed.local_images if surely_missing(image, host.images))
+    absent = (Refusal(NoReason.IMAGE, f"lacks {', '.join(missing)} (imagePullPolicy Never)"),) if missing else ()
+    return (*whole, *short, *beside, *absent)
 
 
 def score(host: Host, needed: Requirements, namespace: str) -> int:
@@ -52,7 +55,7 @@ def score(host: Host, needed: Requirements, namespace: str) -> int:
     gained += sum(term.weight for term in needed.preferred_terms if term_holds(term, member.labels))
     points += PREFERENCE_POINTS * (gained / total if total > 0 else 1.0)
 
-    here = sum(image in host.images for image in needed.images)
+    here = sum(is_here(image, host.images) for image in needed.images)
     points += IMAGE_POINTS * (here / len(needed.images) if needed.images else 1.0)
 
     soft = (taint for taint in member.taints if taint.effect == DISLIKED)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from beemesh_node.protocol.messages import PodTerm, Requirements, Term, Toleration
 from beemesh_node.workloads import names
 from beemesh_node.workloads.errors import Problems
-from beemesh_node.workloads.pod import Container, PodTemplate
+from beemesh_node.workloads.pod import Container, PodTemplate, PullPolicy
 from beemesh_node.workloads.selectors import check_expression, expressions_of, label_selector
 from beemesh_node.workloads.values import Json
 
@@ -40,6 +40,7 @@ def requirements(
             *_pod_terms(affinity.get("podAntiAffinity", {}), f"{at}.podAntiAffinity", namespace, True, problems),
         ),
         images=tuple(sorted({each.image for each in containers})),
+        local_images=tuple(sorted({each.image for each in containers if each.pull_policy is PullPolicy.NEVER})),
     )
 
 

@@ -291,6 +291,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pod_terms", "[PodTerm]"),
         ("images", "[string]"),
         ("priority", "int32"),
+        ("local_images", "[string]"),
     ),
     "RevisionRef": (
         ("number", "uint64"),
@@ -391,6 +392,7 @@ ENUMS: dict[str, tuple[str, tuple[tuple[str, int], ...]]] = {
             ("STARTING", 13),
             ("BACK_OFF", 14),
             ("UNANSWERED", 15),
+            ("IMAGE", 16),
         ),
     ),
     "Resource": (

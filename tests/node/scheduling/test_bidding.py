@@ -192,3 +192,12 @@ def test_those_with_room_are_asked_first_and_those_who_never_can_not_at_all():
     assert len(found.order) == 10
     assert [r.reason for r in found.refused[MachineId("never")]] == [NoReason.MEMORY]
     assert found.order != candidates([*full, *roomy], needs(), b"other task").order
+
+
+def test_a_machine_without_an_image_that_is_never_pulled_says_so():
+    needed = needs(images=("localhost/hello:1",), local_images=("localhost/hello:1",))
+    bid = evaluate(task(needed=needed), host(images=["localhost/other:1"]), 0)
+    assert bid.slots == 0
+    assert [refusal.reason for refusal in bid.refusals] == [NoReason.IMAGE]
+    assert "localhost/hello:1" in bid.refusals[0].detail
+    assert evaluate(task(needed=needed), host(images=["localhost/hello:1"]), 0).slots == 1
