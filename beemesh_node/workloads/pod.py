@@ -77,7 +77,7 @@ class HostPath:
 class Files:
     """A ConfigMap or Secret as files: path inside the volume -> content. `secret` content lives in memory only."""
 
-    files: Mapping[str, bytes]
+    files: Mapping[str, bytes] = field(repr=False)
     secret: bool
     default_mode: int = 0o644
 
@@ -151,7 +151,7 @@ class EnvVar:
     """One variable. `value` is final, except that a downward `field_path` is filled in by the machine."""
 
     name: str
-    value: str = ""
+    value: str = field(default="", repr=False)
     field_path: str = ""
     """One of metadata.name, metadata.namespace, metadata.uid, spec.nodeName, status.podIP, status.hostIP, or ""."""
     secret: bool = False
