@@ -1,7 +1,8 @@
 """Whether the kernel ended something of a container for want of memory.
 
-Podman tells this too, by conmon, but not on every kernel with cgroup v1. The counter can be read as long as the control
-group is there: it outlives the container's process by the tens of milliseconds that Podman takes to clean up.
+Podman tells this too, by a note of conmon's; but conmon 2.1.6 with cgroup v1 leaves the note where Podman was started,
+and Podman looks beside the container. The kernel's counter can be read as long as the control group is there: it
+outlives the container's process by the tens of milliseconds that Podman takes to clean up.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ class PodmanService:
         self.socket.unlink(missing_ok=True)
         command = self._command("system", "service", "--time=0", f"unix://{self.socket}")
         log = (self.directory / "service.log").open("ab")
-        self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+        # conmon 2.1.6 leaves a file `oom` where its Podman runs.
+        self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log, cwd=self.directory)
         deadline = time.monotonic() + 20
         while not self.socket.is_socket():
             assert self._process.poll() is None, (self.directory / "service.log").read_text()
