@@ -61,6 +61,8 @@ class DaemonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     taints: tuple[TaintConfig, ...] = ()
     reserve: ReserveConfig = ReserveConfig()
     max_pods: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 110
+    provider: Literal["cryptography", "liboqs"] = "cryptography"
+    """Which library computes the post-quantum algorithms; both give the same bytes."""
     log: LogConfig = LogConfig()
 
     @property

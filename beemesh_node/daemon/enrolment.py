@@ -150,6 +150,11 @@ def take_bundle(state: Path, path: Path) -> Enrolled:
     return _enrolled(joined.certificate, changed=True)
 
 
+def save_trust(state: Path, trust: TrustStore) -> None:
+    """Keep the roots that are believed now; a hello may have brought newer ones. Raises `CryptoError`."""
+    write_private(state / TRUST, trust.dump(), replace=True)
+
+
 def load_membership(state: Path) -> Membership:
     """What this machine is a member of. Raises `EnrolmentError` before it joined, and for damaged files."""
     if not (state / CERTIFICATE).exists():
@@ -186,7 +191,7 @@ def _keep(state: Path, joined: Joined, digest: str) -> None:
         "epoch_secret": bundle.epoch_secret.hex(),
         "bundle": digest,
     }
-    write_private(state / TRUST, joined.trust.dump(), replace=True)
+    save_trust(state, joined.trust)
     write_private(state / NETWORK_KEY, bundle.network_key.hex().encode() + b"\n", replace=True)
     write_private(state / MEMBERSHIP, json.dumps(facts, indent=2).encode() + b"\n", replace=True)
     write_private(state / CERTIFICATE, bundle.certificate, replace=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import structlog
 import trio
 
-from beemesh_node.crypto import generate_kem_key
-from beemesh_node.daemon.enrolment import Membership, load_membership
+from beemesh_node.crypto import CryptoError, generate_kem_key
+from beemesh_node.daemon.enrolment import EnrolmentError, Membership, load_membership, save_trust
 from beemesh_node.daemon.store import FACTS, Store, StoreError
 from beemesh_node.membership.clock import MeshClock
 from beemesh_node.messaging.directory import ContactBook
@@ -30,7 +30,7 @@ _KEM_FRESH_SECONDS = 0.8 * KEM_LIFETIME_MS / 1000
 class LocalMachine:
     """Certificate, session and clock of this machine."""
 
-    def __init__(self, membership: Membership, store: Store, limiter: trio.CapacityLimiter) -> None:
+    def __init__(self, state: Path, membership: Membership, store: Store, limiter: trio.CapacityLimiter) -> None:
         """`limiter` admits one thread to the `store` at a time. Raises `StoreError`."""
         persisted = store.get(FACTS, _CLOCK)
         floor = max(int(persisted or b"0"), membership.certificate.not_before)
@@ -50,7 +50,8 @@ class LocalMachine:
             self.mesh_time,
         )
         self.member.add_epoch(membership.epoch_secret)
-        self._store, self._limiter = store, limiter
+        self._store, self._limiter, self._state = store, limiter, state
+        self._saved_trust = membership.trust.sequence
         # A clock that is behind what was known before cannot be right: others have to tell the time.
         self._wall_clock_plausible = wall_ms >= floor
 
@@ -72,17 +73,30 @@ class LocalMachine:
                 await trio.to_thread.run_sync(self._store.write, value, limiter=self._limiter)
             except StoreError as error:
                 log.warning("mesh time not written", error=str(error))
+            await self._keep_trust()
             if trio.current_time() >= fresh_until:
                 self._renew()
                 fresh_until = trio.current_time() + _KEM_FRESH_SECONDS
 
-    async def reload(self, state: Path) -> None:
+    async def _keep_trust(self) -> None:
+        """Write the trusted roots if a hello has brought newer ones."""
+        trust = self.member.contacts.trust
+        if trust.sequence == self._saved_trust:
+            return
+        try:
+            await trio.to_thread.run_sync(save_trust, self._state, trust)
+        except CryptoError as error:
+            log.warning("trust bundle not written", error=str(error))
+        else:
+            self._saved_trust = trust.sequence
+
+    async def reload(self) -> None:
         """Take up a certificate and trust bundle that were replaced on disk; what cannot be used is logged."""
         try:
-            fresh = await trio.to_thread.run_sync(load_membership, state)
+            fresh = await trio.to_thread.run_sync(load_membership, self._state)
             for bundle in fresh.trust.chain:
                 self.member.contacts.trust.adopt(bundle)
-        except (ProtocolError, OSError, ValueError) as error:
+        except (CryptoError, EnrolmentError, ProtocolError, OSError, ValueError) as error:
             log.warning("certificates not reloaded", error=str(error))
             return
         if fresh.certificate.machine_id != self.membership.certificate.machine_id:

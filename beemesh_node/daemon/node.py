@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from beemesh_node import __version__
+from beemesh_node.crypto import use_provider
 from beemesh_node.crypto.errors import CryptoError
 from beemesh_node.daemon.config import DaemonConfig
 from beemesh_node.daemon.decisions import Decisions
@@ -62,6 +63,7 @@ def run(config: DaemonConfig) -> None:
     """Run the daemon until SIGTERM or SIGINT. Exits 1 with one line that says why when it cannot start."""
     configure_logs(config.log)
     try:
+        use_provider(config.provider)
         trio.run(_run, config)
     except* _FATAL as group:
         first = group.exceptions[0]
@@ -80,7 +82,7 @@ async def _run(config: DaemonConfig) -> None:
         store = Store(state / "state.db", key)
         stack.callback(store.close)
         limiter = trio.CapacityLimiter(1)
-        machine = LocalMachine(membership, store, limiter)
+        machine = LocalMachine(state, membership, store, limiter)
         registry = Registry(store, limiter, membership.trust)
         listener = bind_local_socket(Path(config.local_socket))
         stack.callback(listener.close)
@@ -89,7 +91,7 @@ async def _run(config: DaemonConfig) -> None:
             node = Node(config, machine, registry, store, limiter, host, nursery, kept_by)
             await node.start(service)
             nursery.start_soon(serve_local_socket, Path(config.local_socket), listener, node.status)
-            await _until_stopped(config, machine)
+            await _until_stopped(machine)
             service.stopping()
             with trio.move_on_after(_LEAVE_WITHIN):
                 await node.presence.leave(restarting=True)
@@ -97,13 +99,13 @@ async def _run(config: DaemonConfig) -> None:
     log.info("stopped; containers go on running")
 
 
-async def _until_stopped(config: DaemonConfig, machine: LocalMachine) -> None:
+async def _until_stopped(machine: LocalMachine) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for number in signals:
             if number != signal.SIGHUP:
                 log.info("stopping", signal=signal.Signals(number).name)
                 return
-            await machine.reload(config.state_path)
+            await machine.reload()
 
 
 def _host_config(config: DaemonConfig, machine: LocalMachine) -> HostConfig:
