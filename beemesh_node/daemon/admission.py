@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from beemesh_node.crypto.errors import CryptoError
 from beemesh_node.healing.declaration import Declaration
@@ -62,7 +62,7 @@ def admit(raw: bytes, blocks: Iterable[KeyedBlock], trust: TrustStore) -> Admitt
             "ask for a certificate with that verb and namespace (beectl cert operator)",
         )
     if record.deleted:
-        return Admitted(attested, _tombstone(attested), None, ())
+        return Admitted(attested, _named_by(attested), None, ())
     named = _named(attested, tuple(blocks), subject)
     spec = _specification(attested, named, subject)
     for need in sorted(spec.needs):
@@ -104,7 +104,8 @@ def _specification(attested: AttestedRecord, blocks: Sequence[KeyedBlock], subje
     return spec
 
 
-def _declaration(attested: AttestedRecord, spec: WorkloadSpec) -> Declaration:
+def _named_by(attested: AttestedRecord) -> Declaration:
+    """What stands in the record itself: all that counts of a deleted declaration."""
     record = attested.record
     return Declaration(
         uid=Uid(record.uid),
@@ -113,8 +114,14 @@ def _declaration(attested: AttestedRecord, spec: WorkloadSpec) -> Declaration:
         name=record.name,
         generation=record.generation,
         sequence=record.sequence,
-        deleted=False,
+        deleted=record.deleted,
         digest=attested.digest,
+    )
+
+
+def _declaration(attested: AttestedRecord, spec: WorkloadSpec) -> Declaration:
+    return replace(
+        _named_by(attested),
         revision=spec.revision,
         replicas=spec.replicas,
         max_surge=spec.max_surge,
@@ -124,18 +131,4 @@ def _declaration(attested: AttestedRecord, spec: WorkloadSpec) -> Declaration:
         requirements=spec.requirements,
         labels=spec.template.labels,
         restart_policy=spec.template.restart_policy,
-    )
-
-
-def _tombstone(attested: AttestedRecord) -> Declaration:
-    record = attested.record
-    return Declaration(
-        uid=Uid(record.uid),
-        namespace=record.namespace,
-        kind=record.kind,
-        name=record.name,
-        generation=record.generation,
-        sequence=record.sequence,
-        deleted=True,
-        digest=attested.digest,
     )
