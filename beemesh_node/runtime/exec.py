@@ -1,4 +1,8 @@
-"""Commands run in a container: with both hands (`beectl exec`), or only for their exit code (probes)."""
+"""Commands run in a container: with both hands (`beectl exec`), or only for their exit code (probes).
+
+Podman keeps a small process for five minutes after each command, and has no request to end it sooner. A machine with
+many exec probes wants `exit_command_delay=10` under `[engine]` in containers.conf.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 IMAGE = "localhost/bmrt-busybox:latest"
@@ -73,6 +74,17 @@ class PodmanService:
             )
         )
 
+    def end_monitors(self) -> None:
+        """End what Podman left to look after commands of `exec`: minutes later it would make its directories again."""
+        for process in Path("/proc").iterdir():
+            try:
+                words = (process / "cmdline").read_bytes().split(b"\0")
+            except (OSError, ValueError):
+                continue
+            if words[0].endswith(b"conmon") and str(self.directory / "root").encode() in words:
+                with suppress(ProcessLookupError):
+                    os.kill(int(process.name), signal.SIGKILL)
+
     def _command(self, *arguments: str) -> list[str]:
         own = {
             "--root": "root",
@@ -101,6 +113,7 @@ def drop_service(service: PodmanService) -> None:
     service.run("rm", "-af", "-t", "0")
     service.run("network", "prune", "-f")
     service.run("rmi", "-af")
+    service.end_monitors()
     overlay = service.directory / "root" / "overlay"
     if os.path.ismount(overlay):
         subprocess.run(["umount", "-l", str(overlay)], check=True)
@@ -116,7 +129,7 @@ def drop_service(service: PodmanService) -> None:
 def _containers_conf() -> str:
     """For the machine at hand: crun refuses cgroup v1, and a lowered hard limit must be named to start anything."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    engine = ['lock_type="file"', 'events_logger="file"']
+    engine = ['lock_type="file"', 'events_logger="file"', "exit_command_delay=10"]
     if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
         engine.append('runtime="runc"')
     if not Path("/run/systemd/system").exists():
