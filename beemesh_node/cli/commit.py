@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from beemesh_node.cli.errors import CliError, InvalidInputError, NotAllowedError
 from beemesh_node.cli.gather import gather
-from beemesh_node.cli.session import Session
+from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.survey import reachable
+from beemesh_node.cli.terminal import printable
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import Commit, CommitReply
-from beemesh_node.protocol.record import AttestedRecord
-
-Opener = Callable[[bytes], AttestedRecord]
-"""Opens an attested record whose owner is to be believed, or raises a `ProtocolError`."""
+from beemesh_node.protocol.record import AttestedRecord, open_record
 
 _ERRORS: Mapping[str, type[CliError]] = {"Forbidden": NotAllowedError, "Invalid": InvalidInputError}
 
@@ -29,15 +27,14 @@ class Stored:
     warnings: tuple[str, ...]
 
 
-async def commit(
-    session: Session, subject: str, attested: AttestedRecord, message: Commit, open_record: Opener
-) -> Stored:
+async def commit(mesh: Mesh, subject: str, attested: AttestedRecord, message: Commit) -> Stored:
     """Send `message`, whose record is `attested`, to every guardian at once.
 
     It is in force once most guardians, or all that can be reached, have stored it. `subject` names it in errors. Raises
     `CliError`: a conflict with a change made meanwhile, a refusal, or too few that could store it. After an error some
     guardians may hold the record all the same, and would then hand it on: the error says so.
     """
+    session = mesh.session
     guardians = session.guardians(Uid(attested.record.uid))
     if not guardians:
         raise CliError(f"{subject}: no machine of the mesh can be reached to store it; see `beectl get machines`")
@@ -53,19 +50,19 @@ async def commit(
     holders = tuple(machine for machine, reply in answers.replies.items() if reply.accepted)
     refusals = {machine: reply for machine, reply in answers.replies.items() if not reply.accepted}
     for reply in refusals.values():
-        _raise_if_lost(subject, attested, reply, open_record)
+        _raise_if_lost(mesh, subject, attested, reply)
     if len(holders) >= majority or (holders and not refusals):
         replies = answers.replies.values()
         return Stored(holders, len(guardians), tuple(dict.fromkeys(w for reply in replies for w in reply.warnings)))
-    raise _too_few(subject, len(holders), len(guardians), refusals, answers.silent)
+    raise _too_few(mesh, subject, (len(holders), len(guardians)), refusals, answers.silent)
 
 
-def _raise_if_lost(subject: str, ours: AttestedRecord, reply: CommitReply, open_record: Opener) -> None:
+def _raise_if_lost(mesh: Mesh, subject: str, ours: AttestedRecord, reply: CommitReply) -> None:
     """Raise when a guardian holds what wins over our record. A guardian that is merely behind catches up by itself."""
     if not reply.current:
         return
     try:
-        current = open_record(reply.current)
+        current = open_record(reply.current, mesh.chain)
     except ProtocolError:
         return  # not genuine, so it decides nothing
     if current.record.uid != ours.record.uid or current.rank <= ours.rank:
@@ -75,12 +72,22 @@ def _raise_if_lost(subject: str, ours: AttestedRecord, reply: CommitReply, open_
 
 
 def _too_few(
-    subject: str, stored: int, wanted: int, refusals: Mapping[MachineId, CommitReply], silent: Mapping[MachineId, str]
+    mesh: Mesh,
+    subject: str,
+    stored: tuple[int, int],
+    refusals: Mapping[MachineId, CommitReply],
+    silent: Mapping[MachineId, str],
 ) -> CliError:
-    reasons = [f"  {machine}: {reply.reason}: {reply.message}" for machine, reply in sorted(refusals.items())]
-    reasons += [f"  {machine}: {why}" for machine, why in sorted(silent.items())]
+    reasons: dict[str, list[str]] = {}
+    for machine, reply in refusals.items():
+        reasons.setdefault(printable(reply.message or reply.reason), []).append(mesh.machine_name(machine))
+    for machine, why in silent.items():
+        reasons.setdefault(printable(why), []).append(mesh.machine_name(machine))
     kinds = {_ERRORS.get(reply.reason, CliError) for reply in refusals.values()}
     kind = kinds.pop() if len(kinds) == 1 and not silent else CliError
-    state = f"only {stored} of {wanted}" if stored else f"none of {wanted}"
-    after = "It may come into force all the same; run this again to be sure." if stored else "Nothing was changed."
-    return kind(f"{subject}: {state} responsible machines stored it. {after}\n" + "\n".join(reasons))
+    if kind is not CliError and not stored[0]:
+        return kind("\n".join(reasons))
+    state = f"only {stored[0]} of {stored[1]}" if stored[0] else f"none of {stored[1]}"
+    after = "It may come into force all the same; run this again to be sure." if stored[0] else "Nothing was changed."
+    told = "".join(f"\n  {', '.join(sorted(machines))}: {reason}" for reason, machines in reasons.items())
+    return kind(f"{subject}: {state} responsible machines stored it. {after}{told}")

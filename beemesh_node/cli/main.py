@@ -32,6 +32,10 @@ LAZY: dict[str, LazyCommand] = {
 """Every command in the order of the help."""
 
 
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+
 class _Root(LazyGroup):
     """Turns what the layers below raise into messages and exit codes."""
 
@@ -40,6 +44,8 @@ class _Root(LazyGroup):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(_INTERRUPTED) from None
         except Exception as error:
             from beemesh_node.cli.translate import translate
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -112,7 +113,15 @@ def in_mesh(work: Work[T], *, steadily: bool = False) -> T:
             note("The connection was lost; connecting anew.")
             await trio.sleep(_RECONNECT_PAUSE)
 
-    return trio.run(run)
+    try:
+        return trio.run(run)
+    except BaseExceptionGroup as group:
+        # Whoever pressed Ctrl-C, or closed the pipe that is written to, means all of it.
+        if group.subgroup(KeyboardInterrupt) is not None:
+            raise KeyboardInterrupt from None
+        if group.subgroup(BrokenPipeError) is not None:
+            raise BrokenPipeError(errno.EPIPE, "nobody reads the output any more") from None
+        raise
 
 
 async def once(change: Awaitable[T]) -> T:

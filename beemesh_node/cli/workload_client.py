@@ -18,7 +18,7 @@ from beemesh_node.cli.live import Live, open_live, open_revision, subject
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.survey import Declaration, Survey, survey
 from beemesh_node.protocol.messages import Commit
-from beemesh_node.protocol.record import AttestedRecord, attest, open_record
+from beemesh_node.protocol.record import AttestedRecord, attest
 from beemesh_node.workloads.manifest import KubernetesObject
 from beemesh_node.workloads.spec import WorkloadSpec
 
@@ -155,13 +155,9 @@ class WorkloadClient:
         operator = self._mesh.operator
         raw = attest(change.record, operator.certificate_bytes, operator.identity.signing)
         attested = AttestedRecord(change.record, operator.certificate, raw)
-        stored = await commit(
-            self._mesh.session, change.subject, attested, Commit(raw, change.blocks, dry_run), self._open_record
-        )
+        message = Commit(raw, change.blocks, dry_run)
+        stored = await commit(self._mesh, change.subject, attested, message)
         return Outcome(change.action, attested, change.spec, stored.warnings)
-
-    def _open_record(self, raw: bytes) -> AttestedRecord:
-        return open_record(raw, self._mesh.chain)
 
 
 class NotFoundError(CliError):

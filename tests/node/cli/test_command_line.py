@@ -5,6 +5,7 @@ import sys
 
 import click
 import pytest
+import trio
 from click.testing import CliRunner
 
 from beemesh_node.cli.errors import CliError, ExitCode
@@ -102,3 +103,21 @@ def test_a_lone_name_is_of_the_default_type():
     assert parse_targets(["hello"], ResourceType.PODS) == (Target(ResourceType.PODS, "hello"),)
     assert parse_targets(["deploy"], ResourceType.PODS) == (Target(ResourceType.PODS, "deploy"),)
     assert parse_targets(["deploy", "x"], ResourceType.PODS) == (Target(ResourceType.DEPLOYMENTS, "x"),)
+
+
+def test_an_interrupted_command_ends_as_shells_expect(beectl, mesh, monkeypatch):
+    async def interrupted(*arguments):
+        async with trio.open_nursery():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("beemesh_node.cli.listing.list_objects", interrupted)
+    assert beectl("get", "pods", code=130).output == ""
+
+
+def test_a_closed_pipe_ends_a_command_quietly(beectl, mesh, monkeypatch):
+    async def broken(*arguments):
+        async with trio.open_nursery():
+            raise BrokenPipeError
+
+    monkeypatch.setattr("beemesh_node.cli.listing.list_objects", broken)
+    assert beectl("get", "pods", code=ExitCode.FAILURE).output == ""
