@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
+import pluggy
 import pytest
 
+from tests.node.integration.grove import Grove, grove
 from tests.node.integration.machine import Machine
 from tests.node.integration.mesh import Mesh, Operator
 from tests.node.integration.segment import Segment
@@ -25,6 +27,13 @@ def mesh(segment: Segment, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield mesh
 
 
+@pytest.fixture(scope="session", name="grove")
+def grove_fixture(segment: Segment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grove]:
+    """Three honest machines for workloads."""
+    with grove(tmp_path_factory.mktemp("grove"), segment) as mesh:
+        yield mesh
+
+
 @pytest.fixture
 def admin(mesh: SharedMesh) -> Operator:
     """May do everything; enters by an honest machine."""
@@ -32,7 +41,7 @@ def admin(mesh: SharedMesh) -> Operator:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pluggy.Result[pytest.TestReport], None]:
     """Show what the daemons logged when a test fails."""
     outcome = yield
     report = outcome.get_result()

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from click.testing import CliRunner
 
@@ -87,7 +87,7 @@ class Mesh:
         self._stack = ExitStack()
         self.root = directory / "root"
 
-    def __enter__(self) -> Mesh:
+    def __enter__(self) -> Self:
         self.id: str = in_process(beectl_cli, "mesh", "init", "--dir", self.root, "--name", self.name)["mesh_id"]
         return self
 

@@ -17,8 +17,6 @@ from types import TracebackType
 
 from tests.node.integration.waiting import until
 
-PREFIX = "10.233.33"
-_OPERATOR = f"{PREFIX}.254"
 _MARKER_PORT = 33999
 
 
@@ -37,6 +35,7 @@ class Segment:
 
     def __init__(self) -> None:
         self.name = f"bmit{os.getpid()}"
+        self._prefix = ""
         self._namespaces: list[str] = []
 
     def __enter__(self) -> Segment:
@@ -56,7 +55,7 @@ class Segment:
 
     def plug_in(self, name: str) -> tuple[str, str]:
         """Make a namespace with a cable to the switch; return its name and address."""
-        namespace, address = f"{self.name}-{name}", f"{PREFIX}.{len(self._namespaces)}"
+        namespace, address = f"{self.name}-{name}", f"{self._prefix}.{len(self._namespaces)}"
         self._add(namespace)
         ip("link", "add", "eth0", "netns", namespace, "type", "veth", "peer", "name", name, "netns", self.name)
         ip("-n", namespace, "address", "add", f"{address}/24", "dev", "eth0")
@@ -82,15 +81,20 @@ class Segment:
         """Send a datagram that passes the switch unencrypted, to nobody."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            sender.bind((_OPERATOR, 0))
-            sender.sendto(text, (f"{PREFIX}.255", _MARKER_PORT))
+            sender.bind((self._operator, 0))
+            sender.sendto(text, (f"{self._prefix}.255", _MARKER_PORT))
+
+    @property
+    def _operator(self) -> str:
+        return f"{self._prefix}.254"
 
     def _make(self) -> None:
         self._add(self.name)
         ip("-n", self.name, "link", "add", "switch", "type", "bridge")
         ip("-n", self.name, "link", "set", "switch", "up")
         ip("link", "add", self.name, "type", "veth", "peer", "name", "operator", "netns", self.name)
-        ip("address", "add", f"{_OPERATOR}/24", "broadcast", "+", "dev", self.name)
+        self._prefix = _free_prefix()
+        ip("address", "add", f"{self._operator}/24", "broadcast", "+", "dev", self.name)
         ip("link", "set", self.name, "up")
         self._attach("operator")
 
@@ -109,6 +113,14 @@ class Segment:
         # A namespace lives on while a process is in it; the cable that ends here must not.
         if Path(f"/sys/class/net/{self.name}").exists():
             subprocess.run(["ip", "link", "delete", self.name], capture_output=True, check=False)
+
+
+def _free_prefix() -> str:
+    """The first three numbers of a network that this computer has no way to yet: tests may run side by side."""
+    routes = subprocess.run(["ip", "route", "show", "table", "all"], capture_output=True, text=True, check=True).stdout
+    own = os.getpid() % 256
+    prefixes = (f"10.233.{(own + step) % 256}" for step in range(256))
+    return next(prefix for prefix in prefixes if f"{prefix}.0/24" not in routes)
 
 
 class Capture:

@@ -57,8 +57,8 @@ class Tamperer:
             self._question.set((door, question))
             await honest(door, stream, question)
 
-        Exchange._relay = relay  # type: ignore[method-assign]
-        exchange.pipe = self.pipe  # type: ignore[attr-defined]
+        Exchange._relay = relay  # type: ignore[assignment,method-assign]
+        exchange.pipe = self.pipe  # type: ignore[assignment,attr-defined]
 
     async def pipe(self, left: FrameStream, right: FrameStream, limit: int) -> None:
         """Pass frames on between `left`, who asked, and `right`, as the order says."""

@@ -16,7 +16,9 @@ DEADLINE = 45.0
 _LOOK_EVERY = 0.03
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE, why: Callable[[], object] = str) -> T:
+def until(
+    condition: Callable[[], T | None], what: str, seconds: float = DEADLINE, why: Callable[[], object] = str
+) -> T:
     """Return the first true value of `condition`; fail with `what` was awaited and `why` it did not come."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -26,7 +28,7 @@ def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE, why:
 
 
 async def until_async(
-    condition: Callable[[], T], what: str, seconds: float = DEADLINE, why: Callable[[], object] = str
+    condition: Callable[[], T | None], what: str, seconds: float = DEADLINE, why: Callable[[], object] = str
 ) -> T:
     """The same, while the tasks of this process go on."""
     with trio.move_on_after(seconds):

@@ -1,0 +1,93 @@
+"""`beectl apply` killed at any moment leaves everything or nothing, and applying again makes it whole."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import time
+
+from beemesh_node.messaging.directory import Contact
+from beemesh_node.protocol.messages import ListReply, ListRequest, Resource, WorkloadEntry
+from beemesh_node.protocol.record import open_record
+from tests.node.integration.insider import Credentials, Insider, insider
+from tests.node.integration.machine import ROOT
+from tests.node.integration.manifests import deployment
+from tests.node.integration.mesh import Operator
+from tests.node.integration.shared import SharedMesh
+
+SEEDS = 15
+NAMESPACE = "killed"
+
+
+def test_apply_killed_at_any_moment(mesh: SharedMesh, admin: Operator) -> None:
+    """Each seed kills the apply of its own Deployment; all are looked at, and applied again, together."""
+    whole = duration_of(admin, "untouched")
+    killed = sum(
+        not finishes(admin, f"w{seed}", whole * random.Random(seed).uniform(0.3, 1.0)) for seed in range(SEEDS)
+    )
+    assert killed > SEEDS // 3, "most were killed before they had ended"
+    assert mesh.alpha.status() is not None
+    assert mesh.beta.status() is not None
+
+
+async def test_every_guardian_holds_all_or_nothing(mesh: SharedMesh, admin: Operator) -> None:
+    async with insider(Credentials.of_operator(admin)) as member:
+        contacts = [await member.meet(machine) for machine in (mesh.alpha, mesh.beta)]
+        held = [await held_by(member, contact) for contact in contacts]
+        for machine in held:
+            for entry in machine.values():
+                record = open_record(entry.record, member.credentials.trust.verify_chain).record
+                assert record.cid in {block.cid for block in entry.blocks}
+    names = {uid for machine in held for uid in machine}
+    assert len(names) >= 1, "the one that was not killed"
+
+
+def test_applying_again_converges(mesh: SharedMesh, admin: Operator) -> None:
+    names = [f"w{seed}" for seed in range(SEEDS)]
+    documents = [deployment(name, namespace=NAMESPACE) for name in names]
+    admin.apply(*documents)
+    shown = admin.json("get", "deployments", "-n", NAMESPACE)["items"]
+    live = {item["metadata"]["name"]: item["status"].get("readyReplicas") for item in shown}
+    assert live == dict.fromkeys([*names, "untouched"], 1)
+    pods = mesh.pods(admin, "-n", NAMESPACE)
+    assert len(pods) == SEEDS + 1
+    assert len({**mesh.alpha.containers(), **mesh.beta.containers()}) == SEEDS + 1
+    again = admin.apply(*documents, wait=False).out
+    assert again.count("unchanged") == SEEDS
+    admin.delete("-n", NAMESPACE, "deployment", "untouched", *names)
+
+
+def duration_of(operator: Operator, name: str) -> float:
+    began = time.monotonic()
+    operator.apply(deployment(name, namespace=NAMESPACE), wait=False)
+    return time.monotonic() - began
+
+
+def finishes(operator: Operator, name: str, within: float) -> bool:
+    """Start an apply and kill it after so many seconds; whether it had ended before."""
+    text = json.dumps(deployment(name, namespace=NAMESPACE))
+    with subprocess.Popen(
+        operator.command("apply", "-f", "-"),
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            process.communicate(text.encode(), timeout=within)
+            return True
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return False
+
+
+async def held_by(member: Insider, contact: Contact) -> dict[str, WorkloadEntry]:
+    request = ListRequest(Resource.WORKLOADS, namespace=NAMESPACE, content=True)
+    reply = await member.ask(contact, request, ListReply)
+    found = {}
+    for entry in reply.workloads:
+        record = open_record(entry.record, member.credentials.trust.verify_chain).record
+        if not record.deleted:
+            found[record.uid] = entry
+    return found
