@@ -36,8 +36,6 @@ class Segment:
     def __init__(self) -> None:
         self.name = f"bmit{os.getpid()}"
         # Another run of these tests on the same computer has a network of its own.
-        self._prefix = f"10.233.{os.getpid() % 256}"
-        self._operator = f"{self._prefix}.254"
         self._prefix = ""
         self._namespaces: list[str] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,11 +85,11 @@ def _storage(machine: Machine) -> set[Path]:
     return set((machine.directory / "root" / "overlay-containers").glob("[0-9a-f]*"))
 
 
-def _when_ready(mesh: SharedMesh, operator: Operator, count: int) -> Callable[[], list[object]]:
-    def ready() -> list[object]:
+def _when_ready(mesh: SharedMesh, operator: Operator, count: int) -> Callable[[], list[dict[str, Any]]]:
+    def ready() -> list[dict[str, Any]]:
         pods = mesh.pods(operator)
         run = [pod for pod in pods if pod["status"]["phase"] == "Running"]
-        return list(run) if len(run) == count == len(pods) else []
+        return run if len(run) == count == len(pods) else []
 
     return ready
 
