@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import trio
@@ -12,6 +12,7 @@ from beemesh_node.cli.errors import CliError
 from beemesh_node.cli.session import Session
 from beemesh_node.messaging.errors import AuthenticationRefused, MeshError, MeshUnreachable, RemoteFailure
 from beemesh_node.protocol.ids import MachineId
+from beemesh_node.protocol.messages import ListReply, ListRequest
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ async def gather(
         async def ask(machine: MachineId) -> None:
             async with limiter:
                 try:
-                    replies[machine] = await session.ask(machine, payload, reply, timeout=within)
+                    replies[machine] = await _whole(session, machine, payload, reply, within)
                 except AuthenticationRefused:
                     raise
                 except MeshUnreachable as error:
@@ -88,3 +89,19 @@ async def gather(
         if machine not in replies:
             silent.setdefault(machine, "did not answer in time")
     return Gathered(replies, silent)
+
+
+async def _whole(session: Session, machine: MachineId, payload: object, reply: type[T], within: float) -> T:
+    """Ask one machine, and for a listing again until it has told everything, each time within the same bound."""
+    answer = await session.ask(machine, payload, reply, timeout=within)
+    while isinstance(answer, ListReply) and isinstance(payload, ListRequest) and answer.next > payload.after:
+        payload = replace(payload, after=answer.next)
+        more = await session.ask(machine, payload, ListReply, timeout=within)
+        answer = ListReply(
+            (*answer.machines, *more.machines),
+            (*answer.workloads, *more.workloads),
+            (*answer.pods, *more.pods),
+            (*answer.events, *more.events),
+            more.next,
+        )  # type: ignore[assignment]
+    return answer

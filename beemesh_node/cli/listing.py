@@ -39,7 +39,6 @@ class Listing:
     objects: tuple[Shape, ...]
     silent: Mapping[MachineId, str] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    truncated: bool = False
 
 
 def selector_of(text: str | None) -> tuple[Expression, ...]:
@@ -99,7 +98,7 @@ async def _workloads(mesh: Mesh, query: Query) -> Listing:
         if spec is not None:
             mine = pods.get(record.uid, ())
             shapes.append(workload_shape(spec, record, declaration.entry, mine, mesh.session.mesh_time_ms))
-    return Listing(tuple(sorted(shapes, key=_by_name)), {**silent, **seen.silent}, specs.unreadable, seen.truncated)
+    return Listing(tuple(sorted(shapes, key=_by_name)), {**silent, **seen.silent}, specs.unreadable)
 
 
 async def _pods(mesh: Mesh, query: Query) -> Listing:
@@ -108,7 +107,7 @@ async def _pods(mesh: Mesh, query: Query) -> Listing:
     seen: Survey = await survey(mesh.session, mesh.chain, namespace=query.namespace, content=detailed)
     specs = Specs.of(seen.declarations)
     shapes = tuple(pod_shape(mesh, report, specs) for report in reports)
-    return Listing(shapes, {**silent, **seen.silent}, specs.unreadable if detailed else {}, seen.truncated)
+    return Listing(shapes, {**silent, **seen.silent}, specs.unreadable if detailed else {})
 
 
 async def _events(mesh: Mesh, query: Query) -> Listing:

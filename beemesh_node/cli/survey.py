@@ -59,7 +59,6 @@ class Survey:
 
     declarations: tuple[Declaration, ...]
     silent: Mapping[MachineId, str]
-    truncated: bool = False
 
     def under(self, namespace: str, kind: str, name: str) -> tuple[Declaration, ...]:
         """Everything ever declared under a name, tombstones too; the one that runs first."""
@@ -122,8 +121,7 @@ def merge_declarations(answers: Gathered[ListReply], chain: Chain) -> Survey:
             uid = attested.record.uid
             known = found.get(uid)
             found[uid] = declaration if known is None else _merge(known, declaration, machine)
-    truncated = any(reply.truncated for reply in answers.replies.values())
-    return Survey(tuple(found.values()), silent, truncated)
+    return Survey(tuple(found.values()), silent)
 
 
 def _merge(known: Declaration, other: Declaration, machine: MachineId) -> Declaration:

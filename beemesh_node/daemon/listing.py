@@ -23,6 +23,7 @@ from beemesh_node.protocol.ids import Uid
 from beemesh_node.protocol.messages import (
     ClaimReport,
     EventReport,
+    KeyedBlock,
     ListReply,
     ListRequest,
     MachineEntry,
@@ -34,7 +35,7 @@ from beemesh_node.protocol.messages import (
 T = TypeVar("T", MachineEntry, WorkloadEntry, ClaimReport, EventReport)
 
 MAX_ANSWER = 1_500_000
-"""Bytes of entries in one answer; what is beyond is left out, and the answer says so."""
+"""Bytes of entries in one answer; the rest is asked for with `after`."""
 
 
 class Listing:
@@ -59,17 +60,17 @@ class Listing:
             )
         match request.resource:
             case Resource.MACHINES:
-                entries, truncated = _bounded(self._machines())
-                return ListReply(machines=entries, truncated=truncated)
+                machines, further = _page(((entry.machine, entry) for entry in self._machines()), request.after)
+                return ListReply(machines=machines, next=further)
             case Resource.WORKLOADS:
-                workloads, truncated = _bounded(self._workloads(request, asker))
-                return ListReply(workloads=workloads, truncated=truncated)
+                workloads, further = _page(self._workloads(request, asker), request.after)
+                return ListReply(workloads=workloads, next=further)
             case Resource.PODS:
-                pods, truncated = _bounded(self._pods(request, asker))
-                return ListReply(pods=pods, truncated=truncated)
+                pods, further = _page(self._pods(request, asker), request.after)
+                return ListReply(pods=pods, next=further)
             case Resource.EVENTS:
-                events, truncated = _bounded(self._events(request, asker))
-                return ListReply(events=events, truncated=truncated)
+                events, further = _page(self._events(request, asker), request.after)
+                return ListReply(events=events, next=further)
 
     def _machines(self) -> Iterable[MachineEntry]:
         now = trio.current_time()
@@ -99,17 +100,17 @@ class Listing:
                 connected=contact.peer in connected,
             )
 
-    def _workloads(self, request: ListRequest, asker: Certificate) -> Iterable[WorkloadEntry]:
+    def _workloads(self, request: ListRequest, asker: Certificate) -> Iterable[tuple[str, WorkloadEntry]]:
         for holding in self._registry:
             record = holding.attested.record
             if _wanted(request, asker, record.namespace, record.uid, (record.name,)):
-                yield self._workload(holding, content=request.content)
+                yield record.uid, self._workload(holding, content=request.content)
 
     def _workload(self, holding: Holding, *, content: bool) -> WorkloadEntry:
         overview = self._core.workload(Uid(holding.attested.record.uid))
         return WorkloadEntry(
             record=holding.attested.raw,
-            blocks=tuple(holding.blocks.values()) if content else (),
+            blocks=_content(holding) if content else (),
             guardians=overview.guardians if overview else (),
             coordinator=(overview.coordinator or "") if overview else "",
             shadowed=overview.shadowed if overview else False,
@@ -118,7 +119,7 @@ class Listing:
             progressed_at=overview.progressed_at if overview else 0,
         )
 
-    def _pods(self, request: ListRequest, asker: Certificate) -> Iterable[ClaimReport]:
+    def _pods(self, request: ListRequest, asker: Certificate) -> Iterable[tuple[str, ClaimReport]]:
         known = [
             report for overview in self._core.workloads() for report in self._core.claims(overview.declaration.uid)
         ]
@@ -127,12 +128,12 @@ class Listing:
         for report in reports.values():
             names = (report.workload, report.pod_name)
             if _wanted(request, asker, report.namespace, report.claim.uid, names):
-                yield report
+                yield report.pod_uid, report
 
-    def _events(self, request: ListRequest, asker: Certificate) -> Iterable[EventReport]:
-        for event in self._core.events():
+    def _events(self, request: ListRequest, asker: Certificate) -> Iterable[tuple[str, EventReport]]:
+        for number, event in enumerate(self._core.events()):
             if _wanted(request, asker, event.namespace, event.uid, (event.name,)):
-                yield event
+                yield f"{number:08}", event
 
 
 def _wanted(request: ListRequest, asker: Certificate, namespace: str, uid: str, names: Sequence[str]) -> bool:
@@ -144,13 +145,28 @@ def _wanted(request: ListRequest, asker: Certificate, namespace: str, uid: str, 
     )
 
 
-def _bounded(entries: Iterable[T]) -> tuple[tuple[T, ...], bool]:
-    """Take entries while they fit, and tell whether some did not."""
-    taken: list[T] = []
-    size = 0
-    for entry in entries:
-        size += len(encode(entry))
+def _content(holding: Holding) -> tuple[KeyedBlock, ...]:
+    """Return the present block, and those of earlier revisions while one answer holds them."""
+    present, earlier = holding.split()
+    taken, size = list(present), sum(len(block.block) for block in present)
+    for block in earlier:
+        size += len(block.block)
         if size > MAX_ANSWER:
-            return tuple(taken), True
+            break
+        taken.append(block)
+    return tuple(taken)
+
+
+def _page(entries: Iterable[tuple[str, T]], after: str) -> tuple[tuple[T, ...], str]:
+    """Take entries by their keys, from behind `after` on, while they fit; if not all do, tell the last key."""
+    taken: list[T] = []
+    size, last = 0, ""
+    for key, entry in sorted(entries, key=lambda pair: pair[0]):
+        if key <= after:
+            continue
+        size += len(encode(entry))
+        if size > MAX_ANSWER and taken:
+            return tuple(taken), last
         taken.append(entry)
-    return tuple(taken), False
+        last = key
+    return tuple(taken), ""

@@ -159,7 +159,8 @@ class Performer:
         if holding is None:
             return
         try:
-            reply = await self._peers.ask(machine, holding.commit, CommitReply, timeout=_PUSH_WITHIN)
+            for commit in holding.commits():
+                reply = await self._peers.ask(machine, commit, CommitReply, timeout=_PUSH_WITHIN)
         except MeshError as error:
             log.info("record not brought", machine=machine, uid=uid, error=str(error))
             return

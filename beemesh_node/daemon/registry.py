@@ -16,8 +16,10 @@ from beemesh_node.daemon.store import BLOCKS, RECORDS, Store
 from beemesh_node.healing.declaration import Declaration
 from beemesh_node.protocol.block import open_block, parse_cid
 from beemesh_node.protocol.errors import ProtocolError
+from beemesh_node.protocol.header import AudienceKind
 from beemesh_node.protocol.ids import Uid
 from beemesh_node.protocol.messages import Commit, CommitReply, KeyedBlock
+from beemesh_node.protocol.policy import MAX_MESSAGE
 from beemesh_node.protocol.record import AttestedRecord
 from beemesh_node.protocol.trust import TrustStore
 from beemesh_node.workloads.errors import ManifestError
@@ -29,6 +31,9 @@ _T = TypeVar("_T")
 
 MAX_RECORDS = 20_000
 """Declarations, tombstones included, that one machine holds at most."""
+
+MAX_PART = MAX_MESSAGE[AudienceKind.MEMBER] - 512 * 1024
+"""Bytes of blocks in one message at most; two of the largest fit."""
 
 Announce: TypeAlias = Callable[[Declaration, bool], Awaitable[None]]
 """Called with what has been stored, and whether it is the first that anybody can have heard of it."""
@@ -43,10 +48,27 @@ class Holding:
     blocks: dict[str, KeyedBlock] = field(repr=False)
     """By content id: the present one and those of earlier revisions that were brought."""
 
-    @property
-    def commit(self) -> Commit:
-        """Everything, as it is handed to another guardian."""
-        return Commit(self.attested.raw, tuple(self.blocks.values()))
+    def commits(self) -> Iterator[Commit]:
+        """Give everything as it is handed to another guardian, in as many parts as messages can carry.
+
+        The present block is in every part, because no record is admitted without.
+        """
+        present, earlier = self.split()
+        part, size = list(present), sum(len(block.block) for block in present)
+        for block in earlier:
+            if size + len(block.block) > MAX_PART:
+                yield Commit(self.attested.raw, tuple(part))
+                part, size = list(present), sum(len(each.block) for each in present)
+            part.append(block)
+            size += len(block.block)
+        yield Commit(self.attested.raw, tuple(part))
+
+    def split(self) -> tuple[tuple[KeyedBlock, ...], tuple[KeyedBlock, ...]]:
+        """Return the present block (none of a tombstone), and those of earlier revisions, the newest first."""
+        cid = self.attested.record.cid
+        order = [revision.cid for revision in reversed(self.attested.record.revisions) if revision.cid != cid]
+        present = (self.blocks[cid],) if cid in self.blocks else ()
+        return present, tuple(self.blocks[each] for each in dict.fromkeys(order) if each in self.blocks)
 
 
 @final

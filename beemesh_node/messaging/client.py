@@ -71,9 +71,15 @@ class MeshSession:
 
     async def refresh(self) -> None:
         """Ask the entry again who is there. What it cannot prove of a machine is left out. Raises `MeshError`."""
-        reply = await self.ask(self.entry, ListRequest(Resource.MACHINES), ListReply, timeout=_LIST_WITHIN)
+        request = ListRequest(Resource.MACHINES)
+        reply = await self.ask(self.entry, request, ListReply, timeout=_LIST_WITHIN)
+        told = list(reply.machines)
+        while reply.next > request.after:
+            request = replace(request, after=reply.next)
+            reply = await self.ask(self.entry, request, ListReply, timeout=_LIST_WITHIN)
+            told += reply.machines
         machines: dict[MachineId, MachineEntry] = {}
-        for entry in reply.machines:
+        for entry in told:
             try:
                 contact = self._contacts.learn(entry.certificate, entry.statement, self.mesh_time_ms)
             except ProtocolError:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar, final
 
 import trio
 
+from beemesh_node.crypto import CryptoError
 from beemesh_node.messaging.directory import Contact
 from beemesh_node.messaging.errors import (
     AuthenticationRefused,
@@ -135,7 +136,12 @@ class Exchange:
             ) from error
 
     async def _put(self, stream: FrameStream, contact: Contact, payload: object) -> bytes:
-        unsigned = self._member.sealer.direct(payload, contact.recipient, self._member.mesh_time())
+        try:
+            unsigned = self._member.sealer.direct(payload, contact.recipient, self._member.mesh_time())
+        except (CryptoError, ProtocolError) as error:
+            raise PeerRefused(
+                f"{contact.certificate.name}: cannot be sent {type(payload).__name__}: {error}"
+            ) from error
         await stream.write_frame(self._member.sealer.sign(unsigned))
         return unsigned.header.message_id
 

@@ -119,6 +119,8 @@ class ListRequest:
     uid: str = ""
     content: bool = False
     """With the records' blocks and keys: all revisions kept."""
+    after: str = ""
+    """Where the last answer to this question broke off: its `next`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,7 @@ class ClaimReport:
 
 @dataclass(frozen=True, slots=True)
 class ClaimReports:
-    """The machine of these claims tells their guardian how they are: all that changed within a moment, in one message."""
+    """The machine of these claims tells their guardian how they are: all that changed within a moment."""
 
     reports: tuple[ClaimReport, ...]
 
@@ -241,7 +243,8 @@ class ListReply:
     workloads: tuple[WorkloadEntry, ...] = ()
     pods: tuple[ClaimReport, ...] = ()
     events: tuple[EventReport, ...] = ()
-    truncated: bool = False
+    next: str = ""
+    """Not empty when there is more than one answer holds: what to ask for with `ListRequest.after`."""
 
 
 @dataclass(frozen=True, slots=True)

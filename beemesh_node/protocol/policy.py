@@ -7,7 +7,7 @@ from beemesh_node.protocol.header import AudienceKind
 from beemesh_node.protocol.messages import Leaving, Presence
 
 MAX_MESSAGE: Final[Mapping[AudienceKind, int]] = {
-    AudienceKind.MEMBER: 2 * 1024 * 1024,
+    AudienceKind.MEMBER: 3 * 1024 * 1024,
     AudienceKind.EPOCH: 64 * 1024,
 }
 """Bytes of a whole message at most, by its audience."""

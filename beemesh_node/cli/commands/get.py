@@ -122,8 +122,6 @@ def _warn(mesh: Mesh, listing: Listing) -> None:
         note(f"Warning: {subject} is not shown in full: {why}")
     if absences := mesh.absences(listing.silent):
         note(f"Warning: {absences}.")
-    if listing.truncated:
-        note("Warning: a machine had more to tell than fits into one answer: ask for one name or namespace.")
 
 
 def _check_missing(queries: Sequence[Query], listings: Sequence[Listing]) -> None:

@@ -189,7 +189,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("workloads", "[WorkloadEntry]"),
         ("pods", "[ClaimReport]"),
         ("events", "[EventReport]"),
-        ("truncated", "bool"),
+        ("next", "string"),
     ),
     "ListRequest": (
         ("resource", "Resource"),
@@ -197,6 +197,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("name", "string"),
         ("uid", "string"),
         ("content", "bool"),
+        ("after", "string"),
     ),
     "LogsRequest": (
         ("claim", "ClaimRef"),

@@ -117,8 +117,8 @@ def test_trailing_bytes(receiver: Receiver, friend_says: bytes) -> None:
 
 
 def test_oversize(receiver: Receiver) -> None:
-    receiver.refuses(bytes(2 * 1024 * 1024 + 1), Refusal.TOO_LARGE)
-    receiver.refuses(handmade(peer("friend"), receiver, bytes(2 * 1024 * 1024), MEMBER, 35), Refusal.TOO_LARGE)
+    receiver.refuses(bytes(3 * 1024 * 1024 + 1), Refusal.TOO_LARGE)
+    receiver.refuses(handmade(peer("friend"), receiver, bytes(3 * 1024 * 1024), MEMBER, 35), Refusal.TOO_LARGE)
 
 
 def test_oversize_broadcast(receiver: Receiver) -> None:
@@ -128,10 +128,10 @@ def test_oversize_broadcast(receiver: Receiver) -> None:
 
 
 def test_the_largest_messages_go_through_and_larger_ones_are_not_made(receiver: Receiver) -> None:
-    payload = BlockReply(bytes(2 * 1024 * 1024 - 6000))
+    payload = BlockReply(bytes(3 * 1024 * 1024 - 6000))
     assert receiver.open(direct(peer("friend"), receiver, payload)).payload == payload
     with pytest.raises(OversizeError):
-        direct(peer("friend"), receiver, BlockReply(bytes(2 * 1024 * 1024 - 4000)))
+        direct(peer("friend"), receiver, BlockReply(bytes(3 * 1024 * 1024 - 4000)))
     with pytest.raises(OversizeError):
         broadcast(peer("friend"), presence("x" * 64_000))
 
