@@ -36,7 +36,7 @@ def _prepare() -> str:
     machines.make_key()
     with step(f"Image of a machine (Debian {host.machine_suite})"):
         name = image.machine_image(host)
-        machines.write_common_inventory(name)
+        machines.write_common_inventory(host, name)
     return name
 
 

@@ -14,7 +14,6 @@ _PROGRAMS = {
     # Debian package: a file by which one can tell that it is installed
     "podman": "/usr/bin/podman",
     "netavark": "/usr/lib/podman/netavark",
-    "aardvark-dns": "/usr/lib/podman/aardvark-dns",
     "catatonit": "/usr/bin/catatonit",
     "iptables": "/usr/sbin/iptables",
     "nftables": "/usr/sbin/nft",
@@ -51,6 +50,15 @@ class Host:
     def machine_suite(self) -> str:
         """The Debian release for lab machines: this computer's, unless its systemd may not run here in a container."""
         return self.suite if self.pure_cgroup2 else "bookworm"
+
+    @property
+    def init_options(self) -> list[str]:
+        """What Podman needs to be told so that a systemd starts in a container."""
+        if self.pure_cgroup2:
+            return ["--systemd=always"]
+        # Podman 5 refuses its own systemd mode in a control group namespace of version 1: this is what that mode does.
+        mounts = [f"--tmpfs={path}" for path in ("/run", "/run/lock", "/tmp")]  # noqa: S108 - in the container
+        return ["--systemd=false", "--env=container=podman", "--stop-signal=SIGRTMIN+3", *mounts]
 
     def containers_conf(self, *, inside: bool) -> str:
         """Podman's configuration: for this computer, or (`inside`) for the Podman of a lab machine on it."""

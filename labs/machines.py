@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from labs.host import Host
 from labs.image import HELLO_IMAGE, hello_archive
 from labs.paths import CACHE, COMMON_INVENTORY, CREATED, INVENTORY, JOINED, MESH, SHARED_PLAYBOOKS, SSH_KEY
 from labs.run import LabError, run, run_logged
@@ -75,7 +76,7 @@ def free_subnet(wanted: str | None) -> str:
     raise LabError(f"this computer has routes to {', '.join(_SUBNETS)}: set BEEMESH_LAB_SUBNET to a free /24")
 
 
-def write_common_inventory(image: str) -> None:
+def write_common_inventory(host: Host, image: str) -> None:
     """Write what the playbooks need to know of this computer to make and to reach machines on it."""
     known = f"{SSH_KEY.parent}/known_hosts-{{{{ lab_network }}}}"
     ssh = f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o LogLevel=ERROR"
@@ -85,6 +86,7 @@ def write_common_inventory(image: str) -> None:
         "ansible_ssh_common_args": ssh,
         "ansible_python_interpreter": "/usr/bin/python3",
         "lab_image": image,
+        "lab_init_options": host.init_options,
         "lab_ssh_directory": str(SSH_KEY.parent),
         "lab_hello_image": HELLO_IMAGE,
         "lab_hello_archive": str(hello_archive()),
