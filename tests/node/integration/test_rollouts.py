@@ -23,9 +23,11 @@ def test_a_change_rolls_out_and_back_while_the_workload_serves(grove: Grove) -> 
     assert grove.containers() == before
 
     ready = _ready_while(grove, admin, _rolling("second"))
-    assert ready and min(ready) >= 2, f"3 replicas, maxUnavailable 1, but ready were {ready}"
+    assert ready, "nobody looked while it rolled out"
+    assert min(ready) >= 2, f"3 replicas, maxUnavailable 1, but ready were {ready}"
     after = grove.containers()
-    assert len(after) == 3 and not after.keys() & before.keys()
+    assert len(after) == 3
+    assert not after.keys() & before.keys()
     assert _greetings(grove, admin) == ["second"] * 3
 
     assert "rolled back" in admin.run("rollout", "undo", "deployment/rolling", "--wait", "--timeout", "40s").out
@@ -33,11 +35,13 @@ def test_a_change_rolls_out_and_back_while_the_workload_serves(grove: Grove) -> 
     undone = grove.containers()
     assert "restarted" in admin.run("rollout", "restart", "deployment/rolling", "--wait", "--timeout", "40s").out
     restarted = grove.containers()
-    assert len(restarted) == 3 and not restarted.keys() & undone.keys()
+    assert len(restarted) == 3
+    assert not restarted.keys() & undone.keys()
 
     scaled = admin.run("scale", "deployment/rolling", "--replicas", 2, "--wait", "--timeout", "40s")
     assert "scaled" in scaled.out
-    assert len(grove.containers()) == 2 and grove.containers().items() <= restarted.items()
+    assert len(grove.containers()) == 2
+    assert grove.containers().items() <= restarted.items()
     history = admin.json("rollout", "history", "deployment/rolling")["revisions"]
     assert [each["revision"] for each in history] == [2, 3, 4], "undo moves the first to the end, scale makes none"
     assert "successfully rolled out" in admin.run("rollout", "status", "deployment/rolling").out
@@ -105,7 +109,8 @@ def _ready_while(grove: Grove, admin: Operator, manifest: dict[str, Any]) -> lis
         stderr=subprocess.STDOUT,
         text=True,
     )
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     process.stdin.write(json.dumps(manifest))
     process.stdin.close()
     ready = []
