@@ -103,7 +103,8 @@ class ClaimTable:
     def take(self, report: ClaimReport, now: float) -> bool:
         """Take in a report. False if it is no news: of an older version, or beyond the bound of the table."""
         uid, key = Uid(report.claim.uid), key_of(report.claim)
-        if self._ended.get(key, -1) >= report.version:
+        promised = report.version == 0
+        if report.claim.slot < 0 or (self._ended.get(key, -1) >= report.version and not promised):
             return False
         entries = self._claims.setdefault(uid, {})
         known = entries.get(key)
@@ -113,7 +114,7 @@ class ClaimTable:
         if known is None and not report.gone and not self._room():
             return False
         self._attempted(uid, report.claim)
-        if report.version > 0:
+        if not (promised or report.gone or report.reason == TERMINATING):
             self._drop_promises(uid, report.claim)
         if report.gone:
             self._end(uid, key, report.version)
@@ -186,14 +187,19 @@ class ClaimTable:
         return self._attempts.get(uid, {}).get((revision, slot), -1) + 1
 
     def prune(self, declaration: Declaration, now: float) -> None:
-        """Forget lost claims that nobody would take back, or not any more, and attempts at other revisions."""
+        """Forget lost claims that nobody would take back, or not any more, and past attempts."""
         uid = declaration.uid
         for key, entry in list(self._claims.get(uid, {}).items()):
             if entry.lost and (now - entry.heard_at >= LOST_KEPT or not declaration.wants(entry.report.claim)):
                 self._remove(uid, key)
-        attempts = self._attempts.get(uid, {})
-        for attempted in [a for a in attempts if a[0] != declaration.revision or a[1] >= declaration.replicas]:
-            del attempts[attempted]
+        attempts, entries = self._attempts.get(uid, {}), self._claims.get(uid, {}).values()
+        past = [place for place in attempts if place[0] != declaration.revision or place[1] >= declaration.replicas]
+        if past:
+            # The end of a claim that is still here is yet to be heard: it must not be taken for that of a later one.
+            present = {(entry.report.claim.revision, entry.report.claim.slot) for entry in entries}
+            for place in past:
+                if place not in present:
+                    del attempts[place]
 
     def unheard(self, uid: Uid, silent: float, unconfirmed: float, now: float) -> set[MachineId]:
         """Return machines that reported a claim longer than `silent` ago, or should have confirmed one by now."""

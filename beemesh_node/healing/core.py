@@ -217,12 +217,12 @@ class Core:
                 self._membership_changed(now)
             elif context.outbox.inside:
                 self._inside(*context.outbox.inside.popleft(), now)
+            elif reporter.waiting:
+                reporter.tell_own(now)
             elif context.dirty:
                 uid = next(iter(context.dirty))
                 del context.dirty[uid]
                 self._guardian.review(uid, now)
-            elif reporter.waiting:
-                reporter.tell_own(now)
             else:
                 reporter.flush(now)
                 return

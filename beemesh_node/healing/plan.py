@@ -7,7 +7,7 @@ claims that are not ending, and a plan never takes the number of available repli
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from beemesh_node.healing.declaration import Declaration, order
@@ -85,22 +85,36 @@ class _Slot:
         return all(claim.broken for claim in self.old)
 
 
-def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Iterable[int]) -> list[_Slot]:
-    slots = [_Slot() for _ in range(declaration.replicas)]
+def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Iterable[int]) -> dict[int, _Slot]:
+    """The declared slots that have claims, by number: many thousand may be declared where few can run."""
+    slots: dict[int, _Slot] = {}
     for claim in claims:
-        if claim.ref.slot < len(slots):
-            slot = slots[claim.ref.slot]
+        if claim.ref.slot < declaration.replicas:
+            slot = slots.setdefault(claim.ref.slot, _Slot())
             if claim.stopping:
                 slot.stopping += 1
             else:
                 (slot.new if claim.ref.revision == declaration.revision else slot.old).append(claim)
     for number in placing:
-        if number < len(slots):
+        if number in slots:
             slots[number].placing = True
-    for slot in slots:
+    for slot in slots.values():
         for group in (slot.new, slot.old):
             group.sort(key=lambda claim: order(claim.ref, declaration.revision))
-    return slots
+    return dict(sorted(slots.items()))
+
+
+def _vacant(declaration: Declaration, slots: Mapping[int, _Slot], placing: Container[int], room: int) -> list[int]:
+    """The lowest slots without a claim, as many as there is room for. Without surge a slot's last claim ends first."""
+    found: list[int] = []
+    for number in range(declaration.replicas):
+        if len(found) >= room:
+            break
+        slot = slots.get(number)
+        ended = slot is None or not (slot.claimed or (slot.stopping and declaration.max_surge == 0))
+        if ended and number not in placing:
+            found.append(number)
+    return found
 
 
 def _surpassed(slot: _Slot) -> list[Ending]:
@@ -124,16 +138,16 @@ def _surpassed(slot: _Slot) -> list[Ending]:
     return endings
 
 
-def _vacate(declaration: Declaration, slots: Sequence[_Slot]) -> list[Ending]:
+def _vacate(declaration: Declaration, slots: Mapping[int, _Slot]) -> list[Ending]:
     """Without surge the old goes first: which slots to empty now, within maxUnavailable.
 
     Broken replicas are no loss and come first. The others follow strictly from the lowest slot, so that a plan made
     before the last one's endings are heard of chooses the same ones again.
     """
-    lacking = sum(not slot.available for slot in slots)
-    moving = sum(not slot.old and not slot.updated for slot in slots)
+    lacking = declaration.replicas - sum(slot.available for slot in slots.values())
+    moving = declaration.replicas - sum(bool(slot.old) or slot.updated for slot in slots.values())
     chosen: list[_Slot] = []
-    movable = [slot for slot in slots if slot.old and not slot.updating]
+    movable = [slot for slot in slots.values() if slot.old and not slot.updating]
     for slot in sorted(movable, key=lambda slot: not slot.broken):
         if moving >= declaration.unavailable:
             break
@@ -172,39 +186,30 @@ def plan(
         ordered = sorted(over, key=lambda ref: (-ref.slot, ref.revision, ref.attempt, ref.machine))
         return Plan(end=tuple(Ending(ref) for ref in ordered), outdated=len(over))
 
-    slots = _slots(declaration, claims, placing)
+    busy = frozenset(number for number in placing if number < declaration.replicas)
+    slots = _slots(declaration, claims, busy)
     surging = declaration.max_surge > 0
-    limit = declaration.replicas + declaration.max_surge
-    total = sum(not claim.stopping for claim in claims) + sum(slot.placing for slot in slots)
+    room = declaration.replicas + declaration.max_surge - len(busy) - sum(not claim.stopping for claim in claims)
+    place = _vacant(declaration, slots, busy, room)
+    room -= len(place)
 
-    place: list[int] = []
-    for number, slot in enumerate(slots):
-        if total < limit and not slot.claimed and (surging or not slot.stopping):
-            place.append(number)
-            slot.placing = True
-            total += 1
-
-    endings = _excess(declaration, claims)
-    for slot in slots:
-        endings += _surpassed(slot)
+    excess = _excess(declaration, claims)
+    endings = [*excess, *(ending for slot in slots.values() for ending in _surpassed(slot))]
     if not halted:
         if surging:
-            window = sum(bool(slot.old) and slot.updating and not slot.updated for slot in slots)
-            for number, slot in enumerate(slots):
-                if window >= declaration.max_surge or total >= limit:
-                    break
-                if slot.old and not slot.updating:
-                    place.append(number)
-                    window += 1
-                    total += 1
+            window = declaration.max_surge - sum(
+                bool(slot.old) and slot.updating and not slot.updated for slot in slots.values()
+            )
+            waiting = [number for number, slot in slots.items() if slot.old and not slot.updating]
+            place += waiting[: max(min(window, room), 0)]
         if not surging or (cramped and declaration.max_unavailable > 0):
             endings += _vacate(declaration, slots)
 
     return Plan(
         place=tuple(sorted(place)),
         end=tuple(endings),
-        updated=sum(bool(slot.new) for slot in slots),
-        ready=sum(any(claim.ready for claim in (*slot.new, *slot.old)) for slot in slots),
-        available=sum(slot.updated for slot in slots),
-        outdated=sum(len(slot.old) + max(len(slot.new) - 1, 0) for slot in slots) + len(_excess(declaration, claims)),
+        updated=sum(bool(slot.new) for slot in slots.values()),
+        ready=sum(any(claim.ready for claim in (*slot.new, *slot.old)) for slot in slots.values()),
+        available=sum(slot.updated for slot in slots.values()),
+        outdated=sum(len(slot.old) + max(len(slot.new) - 1, 0) for slot in slots.values()) + len(excess),
     )

@@ -195,7 +195,7 @@ class Runner:
             return (Refusal(NoReason.STARTING),)
         if known is None or known.rank > declaration.rank:
             return (Refusal(NoReason.OUTDATED, "a newer record is known"),)
-        if declaration.deleted or slot.slot >= declaration.replicas or not self.context.reigns(declaration):
+        if declaration.deleted or not 0 <= slot.slot < declaration.replicas or not self.context.reigns(declaration):
             return (Refusal(NoReason.OUTDATED, "the slot is not declared"),)
         for claim in self.of(declaration.uid):
             same = claim.ref.slot == slot.slot and claim.ref.revision == declaration.revision

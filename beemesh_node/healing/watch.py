@@ -55,6 +55,8 @@ class Watch:
     _armed_at: float = 0.0
     _cramped: bool = False
     _coordinates: bool = False
+    _given: dict[int, int] = field(default_factory=dict)
+    """The attempt at each slot that was accepted last."""
     _offered: dict[ClaimKey, float] = field(default_factory=dict)
     _back_offs: dict[str, BackOff] = field(default_factory=dict)
 
@@ -65,6 +67,7 @@ class Watch:
         self.declaration = declaration
         self.progress = Progress(now)
         self.shortage, self._retry_at, self._cramped = "", now, False
+        self._given.clear()
         if self._round is not None:
             self._round.cancel()
             if self._round.state is RoundState.DONE:
@@ -147,6 +150,7 @@ class Watch:
                 declaration.uid, declaration.sequence, slot.slot, slot.attempt, machine, declaration.revision
             )
             self.context.claims.take(promised_report(ref, declaration), now)
+            self._given[slot.slot] = slot.attempt
         if machine not in self.context.members:
             self.context.claims.lose(machine)
         self.context.mark(declaration.uid)
@@ -225,6 +229,12 @@ class Watch:
             self._timer("retry", self._retry_at)
             return
         context, declaration = self.context, self.declaration
+        uid, revision = declaration.uid, declaration.revision
+        wanting = [SlotAttempt(slot, context.claims.next_attempt(uid, revision, slot)) for slot in slots]
+        wanting = [slot for slot in wanting if self._given.get(slot.slot) != slot.attempt]
+        if not wanting:
+            self.shortage = "its guardian keeps account of too many claims to see those of this workload"
+            return
         self._rounds += 1
         salt = (context.config.seed, context.me.encode(), declaration.uid.encode(), str(self._rounds).encode())
         task_id = hashlib.sha256(b"\0".join(salt)).digest()[:16]
@@ -232,12 +242,11 @@ class Watch:
         found = candidates((m for m in context.members if m.machine not in resting), declaration.requirements, task_id)
         refused = {**found.refused, **{MachineId(m): (Refusal(NoReason.BACK_OFF),) for m in resting}}
         labels = {member.machine: member.labels for member in context.members}
-        uid, revision = declaration.uid, declaration.revision
         self._round = Round(
             outbox=context.outbox,
             owner=self,
             declaration=declaration,
-            wanting=[SlotAttempt(slot, context.claims.next_attempt(uid, revision, slot)) for slot in slots],
+            wanting=wanting,
             candidates=Candidates(found.order, refused),
             labels=labels,
             present=tuple(

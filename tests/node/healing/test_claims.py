@@ -36,6 +36,15 @@ def test_what_ended_is_not_brought_back_by_a_late_report():
     assert table.take(report(ref(), 8), 3), "the same attempt, begun anew"
 
 
+def test_a_promise_counts_also_where_the_same_attempt_ended_before():
+    table = ClaimTable(10)
+    table.take(gone_report(ref(), 7), 0)
+    assert table.take(promised_report(ref(), WEB), 1)
+    assert len(table.views(WEB, 1)) == 1
+    assert not table.take(report(ref(), 6), 2), "of its earlier life"
+    assert table.take(report(ref(), 8), 3)
+
+
 def test_attempts_count_on_over_what_ended():
     table = ClaimTable(10)
     assert table.next_attempt(Uid("u"), "r", 0) == 0
@@ -104,6 +113,14 @@ def test_a_promise_is_void_when_the_machine_reports_an_earlier_attempt_for_the_s
     table.take(promised_report(ref(attempt=3), WEB), 0)
     table.take(report(ref(attempt=1)), 1)
     assert [view.ref.attempt for view in table.views(WEB, 1)] == [1]
+
+
+def test_a_promise_stands_when_an_earlier_attempt_is_ending():
+    table = ClaimTable(10)
+    table.take(promised_report(ref(attempt=3), WEB), 0)
+    table.take(replace(report(ref(attempt=1), 1), reason=TERMINATING), 1)
+    table.take(gone_report(ref(attempt=2), 2), 1)
+    assert {view.ref.attempt for view in table.views(WEB, 1) if not view.stopping} == {3}
 
 
 def test_lost_claims_are_forgotten_in_time_and_first_when_there_is_no_room():

@@ -206,6 +206,21 @@ def test_scaling_up_and_down_touches_no_other_pod(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_what_was_there_before_is_placed_once_when_it_is_wanted_again(seed):
+    mesh = Mesh.of(2, World(seed))
+    web = declare(replicas=1)
+    mesh.apply(web)
+    assert mesh.until(web)
+    for fields in ({"replicas": 6}, {"replicas": 1}, {"replicas": 6}, {"revision": "b"}, {"revision": "aaaaaaaaaa"}):
+        before = sent(mesh, "StartPod")
+        held = len(mesh.pods()) if "replicas" in fields else 0
+        web = change(web, **fields)
+        mesh.apply(web)
+        assert mesh.until(web, 60)
+        assert sent(mesh, "StartPod") - before == max(web.replicas - held, 0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_delete_leaves_nothing(seed):
     mesh = Mesh.of(4, World(seed, ROUGH))
     web = declare(replicas=6)
