@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator, Iterator
 
 import pluggy
@@ -16,8 +17,11 @@ _LOG_SHOWN = 6000
 
 @pytest.fixture(scope="session")
 def segment() -> Iterator[Segment]:
+    # Who ends a run early with SIGTERM, as `timeout` does, wants it tidied up all the same.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Segment() as segment:
         yield segment
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="session")

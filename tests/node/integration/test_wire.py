@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.node.integration.manifests import IDLE, deployment
-from tests.node.integration.mesh import Operator
 from tests.node.integration.segment import Segment
 from tests.node.integration.shared import SECRET_IMAGE, SharedMesh
 from tests.node.integration.wire import encodings, found_in, streams
@@ -14,7 +16,7 @@ NAMESPACE, WORKLOAD = "obsidian-ledger-ns", "mangrove-turbine"
 PASSWORD, SETTING, TYPED = "hunter2-kraken-passphrase", "feature-marmalade-enabled", "whispered-through-exec"
 PRINTED = "logline-from-the-pangolin"
 WORDS = ["zephyrquartz-imagename", NAMESPACE, WORKLOAD, PASSWORD, SETTING, TYPED, PRINTED]
-SHOWN_TO_BIDDERS = "zephyrquartz-imagename"
+CONTROL = f"control-{WORKLOAD}"
 _LEAST = 200_000
 """Bytes that a mesh with this to do cannot stay below."""
 
@@ -35,51 +37,58 @@ def documents() -> list[dict[str, object]]:
     return [workload, {**secret, "stringData": {"password": PASSWORD}}, {**config, "data": {"SETTING": SETTING}}]
 
 
-def live_through_everything(admin: Operator) -> None:
-    """Apply, get, logs, exec, scale, delete; each shows the operator what nobody else may see."""
-    place = ("-n", NAMESPACE)
-    admin.apply(*documents())
-    assert WORKLOAD in admin.run("get", "pods", *place).out
-    assert PRINTED in admin.run("logs", *place, f"deployment/{WORKLOAD}").out
-    shown = admin.run("exec", *place, f"deployment/{WORKLOAD}", "-i", "--", "sh", "-c", "cat; env", stdin=TYPED).out
-    assert TYPED in shown
-    assert PASSWORD in shown
-    assert SETTING in shown
-    admin.run("scale", *place, f"deployment/{WORKLOAD}", "--replicas", "1")
-    admin.delete(*place, f"deployment/{WORKLOAD}")
+@dataclass(frozen=True)
+class Seen:
+    """What could be seen while an operator did everything, entering by the relay."""
+
+    packets: bytes
+    """All that passed the switch; `controls` among it, unencrypted."""
+    controls: list[bytes]
+    relayed: bytes
+    relay_memory: bytes
+    guardian_memory: bytes
 
 
-def test_nothing_declared_can_be_read_on_the_network(mesh: SharedMesh, segment: Segment, tmp_path: Path) -> None:
-    admin = mesh.admin.enter_by(mesh.relay)
-    with segment.capture(tmp_path / "packets.pcap") as capture:
-        controls = [*encodings("control-" + WORKLOAD).values()]
+@pytest.fixture(scope="module")
+def seen(mesh: SharedMesh, segment: Segment, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """Apply, get, logs, exec, scale, delete: each shows the operator what nobody else may see."""
+    admin, place = mesh.admin.enter_by(mesh.relay), ("-n", NAMESPACE)
+    controls = list(encodings(CONTROL).values())
+    with segment.capture(tmp_path_factory.mktemp("capture") / "packets.pcap") as capture:
         for control in controls:
             segment.shout(control)
-        live_through_everything(admin)
-        captured = capture.flush(b"the end of the capture")
-    assert {how for _, how in found_in(captured, ["control-" + WORKLOAD])} == set(encodings("x" * 8)), "would be found"
+        admin.apply(*documents())
+        assert WORKLOAD in admin.run("get", "pods", *place).out
+        assert PRINTED in admin.run("logs", *place, f"deployment/{WORKLOAD}").out
+        shown = admin.run("exec", *place, f"deployment/{WORKLOAD}", "-i", "--", "sh", "-c", "cat; env", stdin=TYPED)
+        assert [word for word in (TYPED, PASSWORD, SETTING) if word not in shown.out] == []
+        admin.run("scale", *place, f"deployment/{WORKLOAD}", "--replicas", "1")
+        memories = memory_of(mesh.relay.pid), memory_of(mesh.alpha.pid)
+        admin.delete(*place, f"deployment/{WORKLOAD}")
+        packets = capture.flush(b"the end of the capture")
+    return Seen(packets, controls, mesh.tape(), *memories)
 
-    seen = captured
-    for control in controls:
-        seen = seen.replace(control, b"")
-    connections = streams(captured)
+
+def test_nothing_declared_can_be_read_on_the_network(seen: Seen) -> None:
+    assert {how for _, how in found_in(seen.packets, [CONTROL])} == set(encodings(CONTROL)), "it would be found"
+    packets = seen.packets
+    for control in seen.controls:
+        packets = packets.replace(control, b"")
+    connections = streams(seen.packets)
     assert sum(map(len, connections.values())) > _LEAST
-    assert found_in(seen, WORDS) == []
-    assert [found_in(data, WORDS) for data in connections.values() if found_in(data, WORDS)] == []
+    assert found_in(packets, WORDS) == []
+    assert [found for data in connections.values() for found in found_in(data, WORDS)] == []
 
 
-def test_nothing_declared_can_be_read_by_a_relay(mesh: SharedMesh) -> None:
-    live_through_everything(mesh.admin.enter_by(mesh.relay))
-    tape = mesh.tape()
-    assert len(tape) > _LEAST
-    assert found_in(tape, WORDS) == []
+def test_nothing_declared_can_be_read_by_a_relay(seen: Seen) -> None:
+    assert len(seen.relayed) > _LEAST
+    assert found_in(seen.relayed, WORDS) == []
 
 
-def test_a_relay_has_no_secret_anywhere_in_its_memory(mesh: SharedMesh) -> None:
+def test_a_relay_has_no_secret_anywhere_in_its_memory(seen: Seen) -> None:
     """Not only in the messages: it is no guardian and runs nothing, so it never had what opens them."""
-    live_through_everything(mesh.admin.enter_by(mesh.relay))
-    assert found_in(memory_of(mesh.alpha.pid), [PASSWORD]) != [], "a guardian has it, so it would be found"
-    assert found_in(memory_of(mesh.relay.pid), [PASSWORD, SETTING, TYPED, PRINTED]) == []
+    assert found_in(seen.guardian_memory, [PASSWORD]) != [], "a guardian has it, so it would be found"
+    assert found_in(seen.relay_memory, [PASSWORD, SETTING, TYPED, PRINTED]) == []
 
 
 def memory_of(pid: int) -> bytes:
