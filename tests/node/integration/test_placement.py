@@ -11,6 +11,8 @@ from tests.node.integration.manifests import deployment
 from tests.node.integration.mesh import Operator
 from tests.node.integration.waiting import until
 
+_PATIENCE = 90.0
+"""Seconds: a busy machine that did not answer is asked again only after growing pauses."""
 HELLO = {
     "script": "echo hello > /tmp/index.html; exec httpd -f -p 8080 -h /tmp",
     "ports": [{"name": "http", "containerPort": 8080}],
@@ -77,7 +79,7 @@ def test_every_reason_for_not_placing_a_replica_is_told(grove: Grove) -> None:
         ),
     }
     names = [f"deployment/{name}" for name in expected]
-    described = until(_described(admin, names, expected), "describe tells each reason")
+    described = until(_described(admin, names, expected), "describe tells each reason", _PATIENCE)
     for name, (summary, detail) in expected.items():
         events = [line for line in described[name].partition("Events:")[2].splitlines() if "FailedScheduling" in line]
         assert any(summary in line and detail in line and "Warning" in line for line in events), described[name]
