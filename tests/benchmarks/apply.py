@@ -295,22 +295,16 @@ def table(results: dict[int, list[Round]]) -> str:
 
 
 def quantum_table(results: dict[int, list[Round]]) -> str:
-    """Markdown: medians of operations, of their processor time and of its share in that of all daemons."""
-    head = ("replicas", *OPERATIONS, "ms of processor", "share of daemons' processor time", "share of time until told")
+    """Markdown: medians of operations, of their processor time, and of all processor time of the daemons."""
+    head = ("replicas", *OPERATIONS, "ms of processor in them", "share of time until told", "ms of daemons, all work")
     lines = ["| " + " | ".join(head) + " |", "|" + " ---: |" * len(head)]
     for replicas, rounds in results.items():
         counts = [f"{statistics.median(each.quantum.counts[n] for each in rounds):.0f}" for n in range(len(OPERATIONS))]
         spent = [sum(each.quantum.nanoseconds) / 1e9 for each in rounds]
-        of_daemons = statistics.median(s / max(each.daemons, 1 / _TICKS) for s, each in zip(spent, rounds, strict=True))
-        of_time = statistics.median(s / each.told for s, each in zip(spent, rounds, strict=True))
-        cells = (
-            str(replicas),
-            *counts,
-            f"{statistics.median(spent) * 1000:.1f}",
-            f"{of_daemons:.0%}",
-            f"{of_time:.0%}",
-        )
-        lines.append("| " + " | ".join(cells) + " |")
+        share = statistics.median(used / each.told for used, each in zip(spent, rounds, strict=True))
+        daemons = statistics.median(each.daemons for each in rounds)
+        measured = (f"{statistics.median(spent) * 1000:.0f}", f"{share:.0%}", f"{daemons * 1000:.0f}")
+        lines.append("| " + " | ".join((str(replicas), *counts, *measured)) + " |")
     return "\n".join(lines)
 
 
