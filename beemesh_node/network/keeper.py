@@ -25,7 +25,6 @@ class Keeper:
         self._lost = lost
         self._limits = limits
         self._wanted: dict[PeerId, tuple[str, ...]] = {}
-        self._tasks: dict[PeerId, trio.CancelScope] = {}
         self._changed = trio.Event()
         self._dials = trio.CapacityLimiter(_PARALLEL_DIALS)
 
@@ -35,15 +34,16 @@ class Keeper:
         self._changed.set()
 
     async def run(self) -> None:
-        """Keep them connected until cancelled."""
+        """Keep them connected until cancelled. May be run again afterwards: each life of the host does."""
+        tasks: dict[PeerId, trio.CancelScope] = {}
         async with trio.open_nursery() as nursery:
             while True:
-                for peer in [peer for peer in self._tasks if peer not in self._wanted]:
-                    self._tasks.pop(peer).cancel()
+                for peer in [peer for peer in tasks if peer not in self._wanted]:
+                    tasks.pop(peer).cancel()
                 for peer in self._wanted:
-                    if peer not in self._tasks:
-                        self._tasks[peer] = trio.CancelScope()
-                        nursery.start_soon(self._keep, peer, self._tasks[peer])
+                    if peer not in tasks:
+                        tasks[peer] = trio.CancelScope()
+                        nursery.start_soon(self._keep, peer, tasks[peer])
                 await self._changed.wait()
                 self._changed = trio.Event()
 

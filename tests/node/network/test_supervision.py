@@ -50,6 +50,18 @@ async def test_everything_is_registered_again_after_a_fatal_fault() -> None:
             nursery.cancel_scope.cancel()
 
 
+async def test_wanted_peers_are_dialled_again_by_the_life_after_a_fatal_fault() -> None:
+    async with host("a") as a, host("b") as b:
+        b.want({a.peer_id: a.addresses()})
+        await until(lambda: a.peer_id in b.peers())
+        with b.peer_events() as events:
+            assert b._life is not None
+            b._life.nursery.start_soon(boom)
+            with trio.fail_after(5):
+                assert await events.receive() == Gone(a.peer_id)
+                assert await events.receive() == Admitted(a.peer_id, f"admission of {a.peer_id}")
+
+
 async def test_calls_wait_while_the_network_part_restarts() -> None:
     slow = Limits(restart_min=0.5, accepts_per_second=1000.0)
     async with host("a", limits=slow) as a, host("b") as b:
