@@ -164,11 +164,18 @@ def load_membership(state: Path) -> Membership:
         )
     facts = _facts(state)
     raw = read_private(state / CERTIFICATE, MAX_CERTIFICATE)
+    identity = _identity(state)
     try:
         trust = TrustStore.load(MeshId(bytes.fromhex(facts["mesh_id"])), read_private(state / TRUST, MAX_CHAIN_SIZE))
+        certificate = trust.verify_chain(raw)
+        if (certificate.public_key, certificate.peer_id) != (identity.signing.public_key, identity.peer.peer_id):
+            raise EnrolmentError(
+                f"{state}: {CERTIFICATE} is for other keys than those in {KEY}: bring back the keys it was made for, "
+                "or empty the directory and join this machine anew"
+            )
         return Membership(
-            identity=_identity(state),
-            certificate=trust.verify_chain(raw),
+            identity=identity,
+            certificate=certificate,
             certificate_bytes=raw,
             trust=trust,
             network_key=bytes.fromhex(read_private(state / NETWORK_KEY, 256).decode("ascii").strip()),

@@ -128,10 +128,12 @@ def run(config: Path | None, state: str | None, log_level: str | None) -> None:
 
     Every key of the configuration can also be given as BEEMESHD_KEY in the environment.
     """
-    from beemesh_node.daemon import node
     from beemesh_node.daemon.config import load_config
 
-    node.run(load_config(config, os.environ, {"state": state, "log.level": log_level}))
+    loaded = load_config(config, os.environ, {"state": state, "log.level": log_level})
+    from beemesh_node.daemon import node
+
+    node.run(loaded)
 
 
 @cli.group()
