@@ -59,7 +59,6 @@ def told(ran: Ran, code: int) -> str:
     ("text", "words"),
     [
         ("listen: 7400\n", "Expected `array`"),
-        ("lisen: []\n", "lisen"),
         ("listen: [\n", "not YAML"),
     ],
 )
@@ -102,9 +101,6 @@ def test_a_local_socket_of_something_else(machine: Machine) -> None:
 def test_a_machine_that_has_not_joined(machine: Machine) -> None:
     (machine.state / "machine.cert").unlink()
     assert "belongs to no mesh yet: `beemeshd keys generate`" in told(run(machine), 1)
-    shutil.rmtree(machine.state)
-    machine.state.mkdir(mode=0o700)
-    assert "belongs to no mesh yet" in told(run(machine), 1)
 
 
 def test_keys_of_another_machine(mesh_of_one: Mesh, machine: Machine) -> None:
@@ -112,7 +108,7 @@ def test_keys_of_another_machine(mesh_of_one: Mesh, machine: Machine) -> None:
     shutil.copy(other.state / "machine.key", machine.state / "machine.key")
     line = told(run(machine), 1)
     assert str(machine.state) in line
-    assert "other keys" in line
+    assert "machine.cert is for other keys than those in machine.key" in line
 
 
 def test_the_state_of_another_machine(mesh_of_one: Mesh, machine: Machine) -> None:
