@@ -217,6 +217,10 @@ class ClaimTable:
         """Return all that is known of a declaration's claims."""
         return self._claims.get(uid, {}).values()
 
+    def declarations(self) -> list[Uid]:
+        """Return the declarations of which anything is known."""
+        return list(self._claims)
+
     def forget(self, uid: Uid) -> None:
         """Drop everything about a declaration."""
         for key in list(self._claims.get(uid, {})):

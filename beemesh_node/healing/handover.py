@@ -30,6 +30,8 @@ class Handover:
 
     def acknowledged(self, uid: Uid, machine: MachineId, version: tuple[bool, int]) -> None:
         """A machine holds this version."""
+        if uid not in self.context.declarations:
+            return
         held = self._held.setdefault(uid, {})
         held[machine] = max(version, held.get(machine, version))
 

@@ -239,3 +239,16 @@ def test_a_simulation_is_repeated_by_its_seed(seed):
         return [(m.member.name, m.sent, m.events, sorted(m.disk.claims)) for m in mesh.machines.values()]
 
     assert story() == story()
+
+
+def test_a_guardian_that_is_one_no_more_forgets_the_claims():
+    names = [f"n{number}" for number in range(60)]
+    core = core_of("a")
+    report = ClaimReport(ref(machine="a"), "", "", "", "", "Running", True, "", "", "", "", 0, 0, (), (), False, 5)
+    core.handle(ev.DeclarationStored(WEB), 10)
+    core.handle(ev.ClaimsReported(MachineId("a"), (report,)), 10)
+    assert core.claims(WEB.uid) == (report,)
+    for name in names:
+        core.handle(ev.MemberSeen(member(name)), 11)
+    assert ME not in core.guardians(WEB.uid)
+    assert core.claims(WEB.uid) == ()
