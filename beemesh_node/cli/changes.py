@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import uuid
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +12,7 @@ from beemesh_node.cli.live import Live, subject
 from beemesh_node.cli.survey import Declaration
 from beemesh_node.protocol.block import seal_block
 from beemesh_node.protocol.messages import KeyedBlock
-from beemesh_node.protocol.record import Record, RevisionRef
+from beemesh_node.protocol.record import UID_NONCE_SIZE, Record, RevisionRef, uid_of
 from beemesh_node.workloads.manifest import KubernetesObject
 from beemesh_node.workloads.spec import MAX_REPLICAS, WorkloadSpec, build, content
 
@@ -43,7 +43,8 @@ class Change:
 def create(mesh_id: bytes, bundle: Sequence[KubernetesObject], earlier: Sequence[Declaration], now_ms: int) -> Change:
     """Declare what is not declared yet. `earlier` are the tombstones under the same name."""
     workload = bundle[0]
-    uid = str(uuid.uuid4())
+    nonce = secrets.token_bytes(UID_NONCE_SIZE)
+    uid = uid_of(mesh_id, workload.namespace, workload.kind, workload.name, nonce)
     spec = build(bundle, uid)
     generation = max((each.attested.record.generation for each in earlier), default=0) + 1
     sealed = seal_block(content(spec.objects))
@@ -54,6 +55,7 @@ def create(mesh_id: bytes, bundle: Sequence[KubernetesObject], earlier: Sequence
         kind=workload.kind,
         name=workload.name,
         uid=uid,
+        uid_nonce=nonce,
         generation=generation,
         sequence=1,
         parent=b"",

@@ -84,6 +84,10 @@ class Opener:
         self._direct, self._broadcasts = DirectWindow(), BroadcastWindow(started_at)
         self._counters = counters
 
+    def restart_broadcasts(self, started_at: int) -> None:
+        """Begin anew with broadcasts, at mesh time `started_at`: the time before was wrong."""
+        self._broadcasts = BroadcastWindow(started_at)
+
     def open(self, data: bytes, now: int) -> Opened:
         """Return the message in `data`. `now` is mesh time in ms.
 

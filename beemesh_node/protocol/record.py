@@ -11,18 +11,23 @@ import hashlib
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from uuid import UUID
 
 from beemesh_node.crypto.provider import SigningKey
 from beemesh_node.protocol.certificate import Certificate
 from beemesh_node.protocol.codec import decode, encode
 from beemesh_node.protocol.errors import MalformedError
+from beemesh_node.protocol.ids import Uid
 from beemesh_node.protocol.objects import open_object, sign_object
 
 RECORD_KIND = "record"
 MAX_RECORD = 32 * 1024
 """Bytes of an attested record: a certificate of about 7 KB, and a record with its revisions."""
 
+UID_NONCE_SIZE = 16
+
 _LENGTH = struct.Struct(">I")
+_UID_CONTEXT = b"beemesh/1/uid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Record:
     kind: str
     name: str
     uid: str
+    """`uid_of` the name and `uid_nonce`: nobody can change what is declared under another name."""
+    uid_nonce: bytes
     generation: int
     """Of several live uids under one name the greatest (generation, uid) runs."""
     sequence: int
@@ -80,6 +87,16 @@ class AttestedRecord:
         return (self.record.deleted, self.record.sequence, self.digest)
 
 
+def uid_of(mesh_id: bytes, namespace: str, kind: str, name: str, nonce: bytes) -> Uid:
+    """Return the uid of a declaration: a UUID that follows from its name and fresh randomness.
+
+    Bound so, a record cannot claim the uid of a declaration in a namespace where its owner may do nothing.
+    """
+    parts = (mesh_id, namespace.encode(), kind.encode(), name.encode(), nonce)
+    data = _UID_CONTEXT + b"".join(_LENGTH.pack(len(part)) + part for part in parts)
+    return Uid(str(UUID(bytes=hashlib.sha256(data).digest()[:16], version=4)))
+
+
 def attest(record: Record, certificate: bytes, key: SigningKey) -> bytes:
     """Sign `record` with the owner's `key` and put the owner's certificate in front of it."""
     return _LENGTH.pack(len(certificate)) + certificate + sign_object(RECORD_KIND, encode(record), key)
@@ -99,4 +116,8 @@ def open_record(raw: bytes, chain: Callable[[bytes], Certificate]) -> AttestedRe
         raise MalformedError("a record that is cut short inside its certificate")
     owner = chain(raw[_LENGTH.size : _LENGTH.size + size])
     body = open_object(RECORD_KIND, raw[_LENGTH.size + size :], owner.public_key, MAX_RECORD)
-    return AttestedRecord(decode(Record, body), owner, raw)
+    record = decode(Record, body)
+    named = uid_of(record.mesh_id, record.namespace, record.kind, record.name, record.uid_nonce)
+    if len(record.uid_nonce) != UID_NONCE_SIZE or record.uid != named:
+        raise MalformedError(f"the record of {record.kind} {record.namespace}/{record.name} has another name's uid")
+    return AttestedRecord(record, owner, raw)

@@ -261,6 +261,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("key_commitment", "[uint8]"),
         ("revisions", "[RevisionRef]"),
         ("created_at", "uint64"),
+        ("uid_nonce", "[uint8]"),
     ),
     "RecordQuery": (
         ("uid", "string"),

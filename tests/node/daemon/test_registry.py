@@ -12,7 +12,8 @@ def _holding(sizes: list[int], owner: Certificate | None = None) -> Holding:
     """A declaration whose revisions have blocks of these sizes, the present one last."""
     names = [f"cid-{9 - len(sizes) + number + 1}" for number in range(len(sizes))]
     revisions = tuple(RevisionRef(number, cid, b"", f"hash-{number}", 0) for number, cid in enumerate(names))
-    record = Record(b"m" * 32, "default", "Deployment", "hello", "u", 1, 9, b"", False, PRESENT, b"", revisions, 0)
+    name = ("default", "Deployment", "hello")
+    record = Record(b"m" * 32, *name, "u", bytes(16), 1, 9, b"", False, PRESENT, b"", revisions, 0)
     blocks = {cid: KeyedBlock(cid, bytes(size), b"k") for cid, size in zip(names, sizes, strict=True)}
     assert PRESENT in blocks
     return Holding(AttestedRecord(record, owner, b"raw"), None, blocks)  # type: ignore[arg-type]

@@ -67,6 +67,7 @@ RECORD = Record(
     kind="Deployment",
     name="hello",
     uid=UID,
+    uid_nonce=bytes(16),
     generation=1,
     sequence=4,
     parent=b"",
