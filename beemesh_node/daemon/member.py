@@ -16,6 +16,7 @@ from beemesh_node.messaging.directory import ContactBook
 from beemesh_node.messaging.local import LocalMember
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import SessionId
+from beemesh_node.protocol.replay import FRESHNESS_MS
 from beemesh_node.protocol.session import KEM_LIFETIME_MS, new_session_id, start_session
 
 log = structlog.get_logger()
@@ -36,7 +37,9 @@ class LocalMachine:
         floor = max(int(persisted or b"0"), membership.certificate.not_before)
         wall_ms = time.time_ns() // 1_000_000
         self.membership = membership
-        self.clock = MeshClock(floor, wall_ms - round(trio.current_time() * 1000))
+        # A clock that is behind what was known before cannot be right: others have to tell the time.
+        self.clock = MeshClock(floor, wall_ms - round(trio.current_time() * 1000), fallback_plausible=wall_ms >= floor)
+        self._told_ms = 0
         self.member = LocalMember(
             start_session(
                 membership.identity.signing,
@@ -52,31 +55,38 @@ class LocalMachine:
         self.member.add_epoch(membership.epoch_secret)
         self._store, self._limiter, self._state = store, limiter, state
         self._saved_trust = membership.trust.sequence
-        # A clock that is behind what was known before cannot be right: others have to tell the time.
-        self._wall_clock_plausible = wall_ms >= floor
 
     def mesh_time(self) -> int:
         """Mesh time in ms."""
-        return self.clock.time_ms(trio.current_time())
+        time_ms = self.clock.time_ms(trio.current_time())
+        if time_ms < self._told_ms - FRESHNESS_MS:
+            # The one fall that confirmation allows: what was broadcast since then must not look stale.
+            self.member.opener.restart_broadcasts(time_ms)
+        self._told_ms = time_ms
+        return time_ms
 
     def time_known(self) -> bool:
         """Whether mesh time is more than a lower bound."""
-        return self._wall_clock_plausible or self.clock.has_answers
+        return self.clock.known
 
     async def keep(self) -> None:
         """Persist mesh time and replace the KEM key when its time is over, for ever."""
         fresh_until = trio.current_time() + _KEM_FRESH_SECONDS
         while True:
             await trio.sleep(_PERSIST_EVERY)
-            value = {(FACTS, _CLOCK): str(self.mesh_time()).encode()}
-            try:
-                await trio.to_thread.run_sync(self._store.write, value, limiter=self._limiter)
-            except StoreError as error:
-                log.warning("mesh time not written", error=str(error))
+            if self.clock.confirmed:
+                await self._keep_time()
             await self._keep_trust()
             if trio.current_time() >= fresh_until:
                 self._renew()
                 fresh_until = trio.current_time() + _KEM_FRESH_SECONDS
+
+    async def _keep_time(self) -> None:
+        value = {(FACTS, _CLOCK): str(self.mesh_time()).encode()}
+        try:
+            await trio.to_thread.run_sync(self._store.write, value, limiter=self._limiter)
+        except StoreError as error:
+            log.warning("mesh time not written", error=str(error))
 
     async def _keep_trust(self) -> None:
         """Write the trusted roots if a hello has brought newer ones."""

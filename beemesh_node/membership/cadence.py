@@ -10,6 +10,8 @@ FASTEST = 1.0
 """Seconds: small meshes do not talk more often than this."""
 MISSED = 3
 """So many presences missed mean that nothing is known of a machine."""
+MIN_PERIOD, MAX_PERIOD = 0.1, 3600.0
+"""Bounds on what a machine may claim as its presence period, in seconds."""
 
 
 def presence_period(members: int) -> float:
@@ -18,3 +20,8 @@ def presence_period(members: int) -> float:
     15 machines tell of themselves every second, 150 every 10 s, 1,500 every 100 s: always at most 15 messages a second.
     """
     return max(FASTEST, members / (GOSSIP_BUDGET * PRESENCE_SHARE))
+
+
+def lifetime(period: float) -> float:
+    """Seconds for which a presence holds, of a machine that claims this period (s): three periods within the bounds."""
+    return MISSED * min(max(period, MIN_PERIOD), MAX_PERIOD)

@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from beemesh_node.membership.cadence import MISSED
+from beemesh_node.membership.cadence import lifetime
 from beemesh_node.membership.closeness import guardians_of
 from beemesh_node.membership.member import Member
 from beemesh_node.protocol.ids import MachineId
 
 MAX_MEMBERS = 100_000
 """Presences of more machines than this are ignored."""
-MIN_PERIOD, MAX_PERIOD = 0.1, 3600.0
-"""Bounds on what a machine may claim as its presence period, in seconds."""
 
 
 class Change(Enum):
@@ -49,7 +47,7 @@ class MemberTable:
         if known is None and len(self._members) >= MAX_MEMBERS:
             return Change.NOTHING
         self._members[member.machine] = member
-        self._expires[member.machine] = now + MISSED * min(max(member.period, MIN_PERIOD), MAX_PERIOD)
+        self._expires[member.machine] = now + lifetime(member.period)
         if known is None or known.guardian != member.guardian:
             self._version += 1
             return Change.JOINED

@@ -11,6 +11,7 @@ from beemesh_node.membership.clock import MeshClock
 from beemesh_node.messaging.directory import Contact
 from beemesh_node.messaging.local import LocalMember
 from beemesh_node.network.api import FrameStream, NetworkError, Refused
+from beemesh_node.protocol.certificate import Role
 from beemesh_node.protocol.greeting import MAX_HELLO_FRAME, HelloRefused
 from beemesh_node.protocol.hello import Hello, Introduction
 from beemesh_node.protocol.ids import PeerId
@@ -47,18 +48,20 @@ class MemberGatekeeper:
                 await _tell(stream, refused.frame)
             raise Refused(str(refused)) from refused
         self._learn_time(introduction)
-        return member.contacts.admit(
-            Contact(
-                introduction.certificate,
-                introduction.certificate_bytes,
-                introduction.fingerprint,
-                introduction.statement,
-                introduction.statement_bytes,
-            )
+        contact = Contact(
+            introduction.certificate,
+            introduction.certificate_bytes,
+            introduction.fingerprint,
+            introduction.statement,
+            introduction.statement_bytes,
         )
+        member.contacts.admit(contact)
+        # What this very connection proved, even if the book knows of a session that says it is later.
+        return contact
 
     def _learn_time(self, introduction: Introduction) -> None:
-        if introduction.time_offset_ms is not None:
+        """Take the time from machines only: an operator's laptop has no say in it."""
+        if introduction.time_offset_ms is not None and introduction.certificate.role is Role.MACHINE:
             now = trio.current_time()
             said = self._member.mesh_time() + introduction.time_offset_ms
             self._clock.answered(introduction.certificate.machine_id, said, now, now)

@@ -120,7 +120,7 @@ def test_presence_stays_within_its_share_of_the_budget(members):
 
 
 def test_mesh_time_is_the_median_of_what_others_sign():
-    clock = MeshClock(floor_ms=0, fallback_ms=5)
+    clock = MeshClock(floor_ms=0, fallback_ms=5, fallback_plausible=False)
     assert clock.time_ms(1.0) == 1005
     for number, offset in enumerate((1000, 2000, 9_000_000_000)):
         clock.answered(MachineId(str(number)), offset + 10_000, 9.5, 10.5)
@@ -130,7 +130,7 @@ def test_mesh_time_is_the_median_of_what_others_sign():
 
 
 def test_an_answer_before_its_question_is_ignored():
-    clock = MeshClock(floor_ms=0, fallback_ms=7)
+    clock = MeshClock(floor_ms=0, fallback_ms=7, fallback_plausible=False)
     clock.answered(MachineId("a"), 99, 5.0, 4.0)
     assert clock.offset_ms == 7
 
@@ -139,17 +139,45 @@ def test_an_answer_before_its_question_is_ignored():
     st.integers(0, 10**13),
     st.lists(st.tuples(st.sampled_from("abcde"), st.integers(-(10**14), 10**14), st.floats(0, 1e4)), max_size=40),
 )
-def test_mesh_time_never_falls_and_is_never_below_its_floor(floor, answers):
-    clock, last = MeshClock(floor_ms=floor, fallback_ms=0), 0
+def test_mesh_time_falls_once_at_most_when_confirmed_and_never_below_its_floor(floor, answers):
+    clock, last, confirmed = MeshClock(floor_ms=floor, fallback_ms=0), 0, False
     for machine, said, now in sorted(answers, key=lambda a: a[2]):
         clock.answered(MachineId(machine), said, now, now)
+        may_fall, confirmed = not confirmed and clock.confirmed, confirmed or clock.confirmed
         time = clock.time_ms(now)
-        assert time >= max(floor, last)
+        assert time >= floor
+        assert time >= last or may_fall
         last = time
 
 
+def test_the_first_machine_met_cannot_set_the_time_alone():
+    year = 365 * 86_400_000
+    clock = MeshClock(floor_ms=0, fallback_ms=20 * year)
+    clock.answered(MachineId("liar"), 40 * year, 0, 0)
+    assert clock.time_ms(1.0) == 20 * year + 1000
+    assert not clock.confirmed
+
+
+def test_an_operating_system_that_is_far_ahead_is_outvoted():
+    year = 365 * 86_400_000
+    clock = MeshClock(floor_ms=0, fallback_ms=90 * year)
+    assert clock.time_ms(1.0) == 90 * year + 1000
+    clock.answered(MachineId("a"), 20 * year, 0, 0)
+    clock.answered(MachineId("b"), 20 * year + 5, 0, 0)
+    assert clock.confirmed
+    assert clock.time_ms(2.0) == 20 * year + 2005
+
+
+def test_a_machine_without_a_clock_believes_the_first_it_meets():
+    clock = MeshClock(floor_ms=1000, fallback_ms=0, fallback_plausible=False)
+    assert not clock.known
+    clock.answered(MachineId("a"), 5_000_000, 0, 0)
+    assert clock.known
+    assert clock.time_ms(1.0) == 5_001_000
+
+
 def test_opinions_are_bounded():
-    clock = MeshClock(0, 0)
+    clock = MeshClock(0, 0, fallback_plausible=False)
     for number in range(10 * MAX_SAMPLES):
         clock.answered(MachineId(str(number)), number, 0, 0)
     assert clock.offset_ms >= 9 * MAX_SAMPLES, "only the latest are kept"
