@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from beemesh_node.crypto.errors import CryptoError
@@ -41,8 +41,8 @@ class Admitted:
     """The blocks that the record names and that were brought, the present one among them."""
 
 
-def admit(raw: bytes, blocks: Iterable[KeyedBlock], trust: TrustStore) -> Admitted:
-    """Check a record, its owner's rights, and the blocks brought with it. Raises `AdmissionError`.
+def admit(raw: bytes, blocks: Mapping[str, KeyedBlock], trust: TrustStore) -> Admitted:
+    """Check a record, its owner's rights, and those of `blocks` (by content id) that it names. Raises `AdmissionError`.
 
     The owner's certificate is checked without its dates: expiry bars messages, never records.
     """
@@ -63,7 +63,7 @@ def admit(raw: bytes, blocks: Iterable[KeyedBlock], trust: TrustStore) -> Admitt
         )
     if record.deleted:
         return Admitted(attested, _named_by(attested), None, ())
-    named = _named(attested, tuple(blocks), subject)
+    named = _named(attested, blocks, subject)
     spec = _specification(attested, named, subject)
     for need in sorted(spec.needs):
         verb = need.lower()
@@ -74,13 +74,13 @@ def admit(raw: bytes, blocks: Iterable[KeyedBlock], trust: TrustStore) -> Admitt
     return Admitted(attested, _declaration(attested, spec), spec, named)
 
 
-def _named(attested: AttestedRecord, blocks: Sequence[KeyedBlock], subject: str) -> tuple[KeyedBlock, ...]:
+def _named(attested: AttestedRecord, blocks: Mapping[str, KeyedBlock], subject: str) -> tuple[KeyedBlock, ...]:
     """Return the blocks that the record names, each checked to be what its name says."""
     record = attested.record
     names = {record.cid, *(revision.cid for revision in record.revisions)}
     if len(names) > MAX_BLOCKS:
         raise AdmissionError("Invalid", f"{subject}: names {len(names)} revisions; at most {MAX_BLOCKS} are kept")
-    named = tuple(block for block in blocks if block.cid in names)
+    named = tuple(blocks[name] for name in sorted(names & blocks.keys()))
     try:
         for block in named:
             check_block(parse_cid(block.cid), block.block)

@@ -168,7 +168,7 @@ class Performer:
         if reply.accepted:
             await self._decisions.put(RecordHeld(uid, machine, record.sequence, record.deleted))
         else:
-            log.info("record not accepted", machine=machine, uid=uid, code=reply.reason, why=reply.message)
+            log.info("record not accepted", machine=machine, uid=uid, code=reply.reason)
 
     def _note(self, event: EventReport) -> None:
         log.info("event", uid=event.uid, reason=event.reason, kind=event.type, count=event.count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar, final
@@ -34,6 +35,8 @@ MAX_RECORDS = 20_000
 
 MAX_PART = MAX_MESSAGE[AudienceKind.MEMBER] - 512 * 1024
 """Bytes of blocks in one message at most; two of the largest fit."""
+
+_KEEP_WITHIN = 30.0
 
 Announce: TypeAlias = Callable[[Declaration, bool], Awaitable[None]]
 """Called with what has been stored, and whether it is the first that anybody can have heard of it."""
@@ -81,6 +84,8 @@ class Registry:
         self._limiter = limiter
         self._trust = trust
         self._held: dict[Uid, Holding] = {}
+        self._users: Counter[str] = Counter()
+        """How many declarations name a block: one can be dropped with the last of them."""
         self._changing = trio.Lock()
         self.announce: Announce = _nobody
 
@@ -104,11 +109,11 @@ class Registry:
         found = []
         for uid, raw in records:
             try:
-                admitted = admit(raw, blocks.values(), self._trust)
+                admitted = admit(raw, blocks, self._trust)
             except AdmissionError as error:
-                log.warning("stored record is not admitted", uid=uid, error=error.message)
+                log.warning("stored record is not admitted", uid=uid, code=error.code)
                 continue
-            self._held[Uid(uid)] = _holding(admitted, None)
+            self._hold(Uid(uid), _holding(admitted, None))
             found.append(admitted.declaration)
         return tuple(found)
 
@@ -120,7 +125,7 @@ class Registry:
         when it cannot be written, and then nothing has changed.
         """
         try:
-            admitted = admit(commit.record, commit.blocks, self._trust)
+            admitted = admit(commit.record, {block.cid: block for block in commit.blocks}, self._trust)
         except AdmissionError as error:
             return CommitReply(False, error.code, error.message), None
         async with self._changing:
@@ -132,8 +137,9 @@ class Registry:
                 full = f"this machine holds {MAX_RECORDS} declarations already"
                 return CommitReply(False, "Unavailable", full), None
             if not commit.dry_run:
-                await self._keep(uid, admitted, known)
-                if known is None or known.attested.digest != admitted.attested.digest:
+                # One step, whoever gives up waiting for it: what is kept and not announced would never be placed.
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + _KEEP_WITHIN):
+                    await self._keep(uid, admitted, known)
                     await self.announce(admitted.declaration, from_operator and known is None)
         return CommitReply(True), admitted.declaration
 
@@ -150,9 +156,15 @@ class Registry:
         holding = _holding(admitted, known)
         puts = {(BLOCKS, cid): block.content_key + block.block for cid, block in holding.blocks.items()}
         puts[RECORDS, uid] = admitted.attested.raw
-        others = {cid for other, held in self._held.items() if other != uid for cid in held.blocks}
-        dropped = set(known.blocks) - set(holding.blocks) - others if known else set()
-        await self._threaded(self._store.write, puts, tuple((BLOCKS, cid) for cid in dropped))
+        left = set(known.blocks) - set(holding.blocks) if known else set()
+        dropped = tuple((BLOCKS, cid) for cid in left if self._users[cid] == 1)
+        await self._threaded(self._store.write, puts, dropped)
+        self._hold(uid, holding)
+
+    def _hold(self, uid: Uid, holding: Holding) -> None:
+        known = self._held.get(uid)
+        self._users.subtract(known.blocks.keys() if known else ())
+        self._users.update(holding.blocks.keys())
         self._held[uid] = holding
 
     async def _threaded(self, function: Callable[..., _T], *arguments: object) -> _T:
