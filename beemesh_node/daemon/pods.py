@@ -72,15 +72,29 @@ class Pods:
     async def _serve(
         self, runtime: Runtime, opened: Callable[[Runtime, tuple[PodStatus, ...]], Awaitable[None]]
     ) -> None:
-        found = await runtime.list()
-        for status in found:
-            if status.phase is PodPhase.UNKNOWN:
+        for status in await runtime.list():
+            if status.phase is PodPhase.UNKNOWN and not await self._readopted(runtime, status):
                 # Half made, ended, or from before a reboot: the core decides anew from its claims.
                 await runtime.remove(status.identity)
         self._runtime, self.fault = runtime, ""
-        await opened(runtime, tuple(status for status in found if status.phase is not PodPhase.UNKNOWN))
+        await opened(runtime, runtime.pods())
         async for status in runtime.changes:
             await self._put(PodChanged(status))
+
+    async def _readopted(self, runtime: Runtime, status: PodStatus) -> bool:
+        """Whether a pod without a readable specification runs on by the one of its record, if that is held here."""
+        identity = status.identity
+        running = any(one.state == "running" for one in status.containers + status.init_containers)
+        spec = self._registry.specification(Uid(identity.uid), identity.revision)
+        if status.reason != "SpecLost" or not running or spec is None:
+            return False
+        try:
+            await runtime.adopt(PodSpec(identity, spec.template))
+        except (NoSuchPodError, StartError) as error:
+            log.warning("pod not adopted, removing it", pod=identity.pod_uid, error=str(error))
+            return False
+        log.info("pod adopted by its record", pod=identity.pod_uid, revision=identity.revision)
+        return True
 
     async def start(self, identity: PodIdentity) -> None:
         """Start a pod from the template of its record; what went wrong becomes an event."""

@@ -37,6 +37,11 @@ class FoundPod:
         first = template.init_containers[:1] or template.containers
         return all(container.name in self.statuses for container in first)
 
+    @property
+    def running(self) -> bool:
+        """Whether any of its containers runs."""
+        return any(status.state == "running" for status in self.statuses.values())
+
     def status(self) -> PodStatus:
         """The status of a pod that nobody keeps."""
         main = tuple(one for name, one in self.statuses.items() if self.roles[name] is not Role.INIT)

@@ -50,9 +50,22 @@ class PodFiles:
             _write(self.holder, b"", 0o755)
             _write(self._memory / _SPEC, encode_spec(spec), 0o600)
         except OSError as error:
-            raise StartError(
-                "FailedMount", f"pod {spec.identity.pod_name}: {error}; see: df -h {error.filename}"
-            ) from error
+            raise _failed_mount(spec, error) from error
+
+    def restore(self, spec: PodSpec) -> None:
+        """Keep the specification again, and make the volumes that are missing; those that are there stay as they are.
+
+        Raises StartError (FailedMount) for a volume that cannot be had.
+        """
+        try:
+            for place in (self._memory, self._disk):
+                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for volume in spec.template.volumes:
+                if not self._path(volume).exists():
+                    self._create_volume(volume, spec.template.fs_group)
+            _write(self._memory / _SPEC, encode_spec(spec), 0o600)
+        except OSError as error:
+            raise _failed_mount(spec, error) from error
 
     @property
     def holder(self) -> Path:
@@ -60,7 +73,7 @@ class PodFiles:
         return self._disk / _HOLDER
 
     def read_spec(self) -> PodSpec | None:
-        """The specification a former daemon kept; None if it is lost or of another version."""
+        """The specification a former daemon kept; None if it is lost or not understood."""
         try:
             with (self._memory / _SPEC).open("rb") as file:
                 return decode_spec(file.read(MAX_SPEC_BYTES + 1))
@@ -174,6 +187,10 @@ def require_memory(path: Path) -> None:
             f"secret_dir {path} lies on {kind or 'an unknown file system'}, and Secrets are kept in memory only: "
             "choose a directory on a tmpfs, usually below /run"
         )
+
+
+def _failed_mount(spec: PodSpec, error: OSError) -> StartError:
+    return StartError("FailedMount", f"pod {spec.identity.pod_name}: {error}; see: df -h {error.filename}")
 
 
 def _create_files(path: Path, source: Files, fs_group: int | None) -> None:

@@ -92,6 +92,22 @@ class Runtime:
             raise StartError("NetworkNotReady", self._network_fault)
         await self._start(spec)
 
+    async def adopt(self, spec: PodSpec) -> None:
+        """Keep a running pod again whose own specification is lost (`list` says SpecLost); its containers run on.
+
+        Raises NoSuchPodError if nothing of such a pod runs here, or it was told to end; StartError (FailedMount) if
+        its files cannot be kept. Then the pod is left as it is.
+        """
+        identity = spec.identity
+        found = (await find_pods(self._api, self._config)).get(identity.pod_uid)
+        if found is None or found.identity != identity or not found.running or identity.pod_uid in self._pods:
+            raise NoSuchPodError(f"pod {identity.pod_name} ({identity.pod_uid}) does not run here without an owner")
+        found.spec = spec
+        if not found.adoptable or (needs_sandbox(spec) and not found.sandbox):
+            raise NoSuchPodError(f"pod {identity.pod_name} ({identity.pod_uid}) is not whole here: remove it")
+        await trio.to_thread.run_sync(PodFiles(self._config, identity.pod_uid).restore, spec)
+        await self._adopt(found)
+
     async def stop(self, identity: PodIdentity, grace_seconds: float | None = None) -> None:
         """End a pod's containers: their stop signal, then after the grace (the template's, if None) SIGKILL.
 

@@ -1,7 +1,11 @@
 """A pod's specification as bytes and back, for the daemon that comes after this one.
 
-The format is private to one version of the node: what does not decode is treated as lost, and the pod is shown as
-partial. The bytes hold Secrets, so they are only ever written to memory (see `pod_files`).
+The daemon that reads may be newer or older than the one that wrote. A field that has its default is not written, and
+one that is missing gets its default: a newer node reads what an older one wrote, and the other way round as long as a
+pod uses nothing that is new. So a default of `workloads.pod` is never changed. An unknown field is refused, not ignored:
+as it was written it was set on purpose, perhaps to restrict the container, and its next life would begin without it.
+What does not decode is treated as lost. The bytes hold Secrets, so they are only ever written to memory (see
+`pod_files`).
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -28,22 +32,23 @@ def encode_spec(spec: PodSpec) -> bytes:
 def decode_spec(data: bytes) -> PodSpec:
     """Read a specification back.
 
-    Raises ValueError if the bytes are not one of this version.
+    Raises ValueError if the bytes are none, or use something that this version does not know.
     """
     if len(data) > MAX_SPEC_BYTES:
         raise ValueError(f"a pod specification of {len(data)} bytes; the bound is {MAX_SPEC_BYTES}")
     try:
         spec = _typed(json.loads(data), PodSpec)
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"not a pod specification of this version: {error}") from error
+        raise ValueError(f"not a pod specification that is known here: {error}") from error
     assert isinstance(spec, PodSpec)  # noqa: S101 - narrows what _typed built
     return spec
 
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        own = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-        return {"": type(value).__name__, **own}
+        own = {field.name: getattr(value, field.name) for field in fields(value)}
+        told = {field.name: _plain(own[field.name]) for field in fields(value) if own[field.name] != _default(field)}
+        return {"": type(value).__name__, **told}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, bytes):
@@ -81,10 +86,16 @@ def _typed(value: Any, hint: Any) -> Any:
 
 def _instance(value: Any, kind: Any) -> Any:
     hints = get_type_hints(kind)
-    names = {field.name for field in fields(kind)}
-    if set(value) != names | {""} or value[""] != kind.__name__:
+    if value[""] != kind.__name__:
         raise ValueError(f"not a {kind.__name__}")
-    return kind(**{name: _typed(value[name], hints[name]) for name in names})
+    if unknown := set(value) - {field.name for field in fields(kind)} - {""}:
+        raise ValueError(f"{kind.__name__} has {', '.join(sorted(unknown))}, which is not known here")
+    return kind(**{name: _typed(item, hints[name]) for name, item in value.items() if name})
+
+
+def _default(field: Field[Any]) -> Any:
+    """What a field is when nothing is said of it; MISSING if something must be."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _one_of(value: Any, kinds: tuple[Any, ...]) -> Any:

@@ -88,6 +88,31 @@ def test_a_specification_comes_back_as_it_was() -> None:
         assert decode_spec(encode_spec(spec)) == spec
 
 
+def test_a_field_with_its_default_may_be_written_or_not() -> None:
+    """So a specification outlives an upgrade that adds a field, and a downgrade if the pod does not use it."""
+    spec = full_spec()
+    tree = json.loads(encode_spec(spec))
+    (container,) = tree["template"]["containers"]
+    assert "tty" not in container
+    container |= {"stdin": False, "tty": False}
+    assert decode_spec(json.dumps(tree).encode()) == spec
+
+
+def test_a_specification_that_uses_what_is_not_known_here_is_refused_by_name() -> None:
+    tree = json.loads(encode_spec(full_spec()))
+    tree["template"]["containers"][0]["security"]["landlock"] = "strict"
+    with pytest.raises(ValueError, match="SecurityContext has landlock"):
+        decode_spec(json.dumps(tree).encode())
+
+
+@pytest.mark.parametrize("name", ["identity", "template"])
+def test_a_specification_without_what_has_no_default_is_refused(name: str) -> None:
+    tree = json.loads(encode_spec(full_spec()))
+    del tree[name]
+    with pytest.raises(ValueError, match="pod specification"):
+        decode_spec(json.dumps(tree).encode())
+
+
 @given(st.binary(max_size=300) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_other_bytes_are_no_specification(data: bytes) -> None:
     with pytest.raises(ValueError):
