@@ -123,6 +123,9 @@ def prepare_podman(host: Host) -> None:
     CONTAINERS_CONF.parent.mkdir(parents=True, exist_ok=True)
     CONTAINERS_CONF.write_text(host.containers_conf(inside=False))
     os.environ["CONTAINERS_CONF"] = str(CONTAINERS_CONF)
+    if not host.pure_cgroup2:
+        # Podman 5 would say at every call that this is going out of use, in the midst of what is read from it.
+        os.environ["PODMAN_IGNORE_CGROUPSV1_WARNING"] = "1"
     try:
         run(["podman", "info", "--format", "{{.Host.OCIRuntime.Name}}"], timeout=60)
     except LabError as error:
