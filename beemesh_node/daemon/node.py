@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -123,6 +123,15 @@ def _host_config(config: DaemonConfig, machine: LocalMachine) -> HostConfig:
     )
 
 
+def read_claims(rows: Sequence[tuple[str, bytes]]) -> Iterator[HeldClaim]:
+    """The stored claims, without those that another version wrote in a way that is not understood here."""
+    for pod_uid, value in rows:
+        try:
+            yield msgspec.json.decode(value, type=HeldClaim)
+        except msgspec.DecodeError as error:  # ValidationError is one of them
+            log.warning("stored claim not understood, skipping it", pod=pod_uid, error=str(error))
+
+
 class Node:
     """The parts of a running daemon."""
 
@@ -151,17 +160,21 @@ class Node:
         self.presence = PresenceService(
             host, machine.member, self._exchange, self._description.presence, self._decisions.put
         )
-        peers = Peers(self._exchange, machine.member.contacts, host)
-        self._performer = Performer(self._decisions, peers, self._pods, registry, store, limiter, nursery)
+        self._peers = Peers(self._exchange, machine.member.contacts, host)
+        self._performer = Performer(self._decisions, self._peers, self._pods, registry, store, limiter, nursery)
 
     async def start(self, service: ServiceManager) -> None:
         """Take up what the disk holds, then begin everything; returns when others can be answered."""
         stored = await self._registry.load()
         self._registry.announce = self._stored
         listing = Listing(self._decisions, self._registry, self.presence, self._machine.member, self._host)
+        membership = self._machine.membership
+        questions = Questions(
+            self._decisions, self._registry, self._peers, membership.trust, membership.certificate.machine_id
+        )
         self._exchange.answer(
             {
-                **Questions(self._decisions, self._registry).handlers,
+                **questions.handlers,
                 **Streams(self._pods).handlers,
                 ListRequest: listing.answer,
             }
@@ -203,6 +216,7 @@ class Node:
             "peers": len(self._host.peers()),
             "declarations": len(self._registry),
             "pods": len(self._decisions.core.own_claims()),
+            "faults": self._performer.faults,
             "refused": self._machine.member.counters.snapshot(),
             "network": dict(self._host.counters),
         }
@@ -214,7 +228,7 @@ class Node:
         """Tell the core what this machine is and what runs on it. It believes the second part once only."""
         await self._decisions.put(await self._description.local_changed(runtime))
         rows = await trio.to_thread.run_sync(self._store.items, CLAIMS, limiter=self._limiter)
-        claims = tuple(msgspec.json.decode(value, type=HeldClaim) for _, value in rows)
+        claims = tuple(read_claims(rows))
         await self._decisions.put(Adopted(claims, found))
         self.presence.changed()
         log.info("adopted", pods=len(found), claims=len(claims))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -73,6 +73,8 @@ class Performer:
         self._store = store
         self._limiter = limiter
         self._nursery = nursery
+        self.faults = 0
+        """Effects that failed in a way that was not foreseen."""
 
     async def perform(self, effects: Sequence[Effect]) -> None:
         """Write what is to be written in one step, then begin everything else in its order."""
@@ -89,19 +91,27 @@ class Performer:
                 case StopPod(identity):
                     self._nursery.start_soon(self._pods.stop, identity)
                 case Ask():
-                    self._nursery.start_soon(self._ask, effect)
+                    self._nursery.start_soon(self._contained, self._ask, effect)
                 case Assign():
-                    self._nursery.start_soon(self._assign, effect)
+                    self._nursery.start_soon(self._contained, self._assign, effect)
                 case Tell(machine, payload):
-                    self._nursery.start_soon(self._tell, machine, payload)
+                    self._nursery.start_soon(self._contained, self._tell, machine, payload)
                 case OfferRelease():
-                    self._nursery.start_soon(self._release, effect)
+                    self._nursery.start_soon(self._contained, self._release, effect)
                 case PushRecord(uid, machine):
-                    self._nursery.start_soon(self._push, uid, machine)
+                    self._nursery.start_soon(self._contained, self._push, uid, machine)
                 case Note(event):
                     self._note(event)
                 case PersistClaim() | ForgetClaim():
                     pass  # written above
+
+    async def _contained(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Do one effect. A fault that nobody foresaw is logged with its trace and stays with it."""
+        try:
+            await work(*arguments)
+        except Exception:
+            self.faults += 1
+            log.exception("effect failed", effect=work.__name__)
 
     async def _persist(self, effects: Sequence[Effect]) -> dict[str, str]:
         """Write and remove claims. Returns the pods whose claim could not be written, and why: these must not start."""
@@ -135,8 +145,8 @@ class Performer:
     ) -> None:
         try:
             answer = await self._peers.ask(machine, payload, reply, timeout=timeout)
-        except MeshError as error:
-            log.info("no answer", machine=machine, question=type(payload).__name__, error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the core waits for one answer or this
+            log.info("no answer", machine=machine, question=type(payload).__name__, error=repr(error))
             await self._decisions.put(Unanswered(token, str(error)))
         else:
             await self._decisions.put(Answered(token, answer))

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import structlog
+import trio
 
 from beemesh_node.daemon.decisions import Decisions
+from beemesh_node.daemon.peers import Peers
 from beemesh_node.daemon.registry import Registry
 from beemesh_node.daemon.store import StoreError
+from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.events import AssignmentOffered, ClaimsReported, ReleaseOffered
-from beemesh_node.messaging.errors import RemoteFailure
+from beemesh_node.messaging.errors import MeshError, RemoteFailure
 from beemesh_node.messaging.exchange import Handler, Question
 from beemesh_node.protocol.certificate import Role
-from beemesh_node.protocol.ids import Uid
+from beemesh_node.protocol.errors import ProtocolError
+from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import (
     Ack,
     Assignment,
@@ -33,16 +37,26 @@ from beemesh_node.protocol.messages import (
     SlotRefusal,
     Task,
 )
+from beemesh_node.protocol.record import open_record
+from beemesh_node.protocol.trust import TrustStore
 
 log = structlog.get_logger()
+
+_SECOND_OPINION = 1.0
+"""Seconds that another guardian has to say what it knows before a stranger's assignment is taken."""
 
 
 class Questions:
     """Answers what concerns declarations and claims."""
 
-    def __init__(self, decisions: Decisions, registry: Registry) -> None:
+    def __init__(
+        self, decisions: Decisions, registry: Registry, peers: Peers, trust: TrustStore, me: MachineId
+    ) -> None:
         self._decisions = decisions
         self._registry = registry
+        self._peers = peers
+        self._trust = trust
+        self._me = me
 
     @property
     def handlers(self) -> Mapping[type, Handler]:
@@ -75,18 +89,43 @@ class Questions:
 
     async def _assignment(self, question: Question) -> object:
         assignment: Assignment = question.payload
+        held = len(self._registry)
         commit = Commit(assignment.record, (assignment.block,))
         try:
             reply, declaration = await self._registry.submit(commit, from_operator=False)
         except StoreError as error:
             raise RemoteFailure("Unavailable", str(error)) from error
         if declaration is None:
-            refusal = Refusal(NoReason.OUTDATED, reply.message)
-            return AssignmentReply((), tuple(SlotRefusal(slot.slot, (refusal,)) for slot in assignment.slots))
+            return _outdated(assignment, reply.message)
+        if len(self._registry) > held and await self._surpassed(declaration, question.machine):
+            return _outdated(assignment, "another guardian has a newer record")
         log.info("assignment", task=assignment.task_id.hex(), uid=declaration.uid, slots=len(assignment.slots))
         return await self._decisions.assigned(
             lambda token: AssignmentOffered(token, question.machine, declaration, assignment.slots)
         )
+
+    async def _surpassed(self, declaration: Declaration, sender: MachineId) -> bool:
+        """Ask two other guardians whether they know better of a declaration that was never heard of here.
+
+        Whoever assigns may be behind, or lie. Those that cannot be reached in time have no say.
+        """
+        others = [each for each in self._decisions.core.guardians(declaration.uid) if each not in (sender, self._me)]
+        newer: list[bool] = []
+
+        async def ask(machine: MachineId) -> None:
+            try:
+                reply = await self._peers.ask(
+                    machine, RecordQuery(declaration.uid), RecordReply, timeout=_SECOND_OPINION
+                )
+                if reply.record:
+                    newer.append(open_record(reply.record, self._trust.verify_chain).rank > declaration.rank)
+            except (MeshError, ProtocolError) as error:
+                log.info("no second opinion", machine=machine, uid=declaration.uid, error=str(error))
+
+        async with trio.open_nursery() as nursery:
+            for machine in others[:2]:
+                nursery.start_soon(ask, machine)
+        return any(newer)
 
     async def _reports(self, question: Question) -> Ack:
         await self._decisions.put(ClaimsReported(question.machine, question.payload.reports))
@@ -109,3 +148,8 @@ class Questions:
         cid = question.payload.cid
         found = (holding.blocks[cid].block for holding in self._registry if cid in holding.blocks)
         return BlockReply(next(found, b""))
+
+
+def _outdated(assignment: Assignment, why: str) -> AssignmentReply:
+    refusal = Refusal(NoReason.OUTDATED, why)
+    return AssignmentReply((), tuple(SlotRefusal(slot.slot, (refusal,)) for slot in assignment.slots))
