@@ -7,12 +7,11 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pytest
 import trio
 
 from beemesh_node.daemon.pods import Pods
 from beemesh_node.daemon.registry import Registry
-from beemesh_node.healing.events import Event, PodEnded, PodStartFailed
+from beemesh_node.healing.events import Event
 from beemesh_node.runtime import Runtime, RuntimeConfig, open_runtime
 from beemesh_node.workloads.pod import PodSpec, PodStatus
 from tests.node.runtime.podman_service import PodmanService
