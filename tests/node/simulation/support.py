@@ -62,10 +62,17 @@ class Bounds:
             self.problems.append(f"{self.mesh.world.now:.3f}: {ready} ready of {declared.replicas}")
 
 
-def check_capacity(mesh: Mesh) -> None:
-    """No machine has promised more than it has."""
-    for machine in mesh.up():
-        assert machine.core is not None
-        held = machine.core.reserved()
-        assert held.cpu <= machine.member.cpu_allocatable
-        assert held.memory <= machine.member.memory_allocatable
+def watch_capacity(mesh: Mesh) -> None:
+    """Check, whenever a machine has taken a claim, that it has not promised more than it has."""
+    taken: dict[str, int] = {}
+
+    def check() -> None:
+        for machine in mesh.machines.values():
+            claims = machine.sent.get("PersistClaim", 0)
+            if machine.core is not None and taken.get(machine.id) != claims:
+                taken[machine.id] = claims
+                held = machine.core.reserved()
+                assert held.cpu <= machine.member.cpu_allocatable
+                assert held.memory <= machine.member.memory_allocatable
+
+    mesh.world.after_each.append(check)

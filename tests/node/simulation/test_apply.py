@@ -7,9 +7,9 @@ from beemesh_node.simulation.mesh import GIB, Mesh
 from beemesh_node.simulation.runtime import Fate
 from beemesh_node.simulation.world import Faults, World
 
-from .support import MIB, Bounds, change, check_capacity, declare
+from .support import MIB, Bounds, change, declare, watch_capacity
 
-SEEDS = range(12)
+SEEDS = range(8)
 ROUGH = Faults(least_delay=0.001, most_delay=0.08, drop=0.05, duplicate=0.1)
 
 
@@ -38,7 +38,7 @@ def test_two_replicas_run_on_three_two_and_one_machines(machines, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_rough_network_delays_but_neither_loses_nor_doubles(seed):
     mesh = Mesh.of(4, World(seed, ROUGH))
-    mesh.world.after_each.append(lambda: check_capacity(mesh))
+    watch_capacity(mesh)
     web = declare(replicas=5)
     mesh.apply(web)
     assert mesh.until(web, 60)
@@ -125,7 +125,7 @@ def test_a_waiting_replica_starts_when_a_machine_that_can_joins(seed):
 
 def test_ten_thousand_replicas_fill_three_machines_and_say_so():
     mesh = Mesh.of(3, World(5))
-    mesh.world.after_each.append(lambda: check_capacity(mesh))
+    watch_capacity(mesh)
     web = declare(replicas=10_000, max_surge=2500)
     mesh.apply(web)
     mesh.world.run(3)
