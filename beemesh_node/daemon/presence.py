@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from beemesh_node.healing.events import Event, MemberGone, MemberSeen
-from beemesh_node.membership.cadence import presence_period
+from beemesh_node.membership.cadence import lifetime, presence_period
 from beemesh_node.membership.member import Member, member_of
 from beemesh_node.messaging.directory import Contact
 from beemesh_node.messaging.exchange import Exchange
@@ -26,6 +26,8 @@ log = structlog.get_logger()
 
 MAX_WANTED = 64
 """Machines to which connections are kept; beyond, one is made when it is needed."""
+FOR_SILENT = 8
+"""Of these at most for machines that fell silent, unless others leave more: two halves of a mesh find back together."""
 SHORTEST_GAP = 0.3
 """Seconds between two presences, however often something changes."""
 
@@ -47,12 +49,13 @@ class PresenceService:
         self._sequence = 0
         self._changed = trio.Event()
         self._newest: dict[MachineId, tuple[Presence, float]] = {}
+        self._expires: dict[MachineId, float] = {}  # of those that are here, in monotonic seconds
         self.own: Presence | None = None
         """What this machine last told of itself."""
 
     @property
     def newest(self) -> dict[MachineId, tuple[Presence, float]]:
-        """The last presence of every other machine, and when it was heard (monotonic seconds)."""
+        """The last presence of every other machine, silent ones too, and when it was heard (monotonic seconds)."""
         return self._newest
 
     def changed(self) -> None:
@@ -75,7 +78,8 @@ class PresenceService:
     async def _speak(self) -> None:
         while True:
             self._changed = trio.Event()
-            period = presence_period(len(self._newest) + 1)
+            self._drop_silent()
+            period = presence_period(len(self._expires) + 1)
             self._sequence += 1
             self.own = self._describe(self._sequence, round(period * 1000))
             await self._publish(self.own)
@@ -129,22 +133,39 @@ class PresenceService:
         if known is not None and (presence.started_at, presence.sequence) <= (known[0].started_at, known[0].sequence):
             return
         self._member.contacts.learn(contact.certificate_bytes, presence.statement, self._member.mesh_time())
-        self._newest[contact.machine] = (presence, trio.current_time())
-        if known is None or known[0].addresses != presence.addresses:
+        now = trio.current_time()
+        news = known is None or contact.machine not in self._expires or known[0].addresses != presence.addresses
+        self._newest[contact.machine] = (presence, now)
+        self._expires[contact.machine] = now + lifetime(presence.period_ms / 1000)
+        if news:
             self._want()
         await self._put(MemberSeen(_member(contact, presence)))
 
     async def _left(self, contact: Contact, leaving: Leaving) -> None:
         self._newest.pop(contact.machine, None)
+        if self._expires.pop(contact.machine, None) is not None:
+            self._want()
         await self._put(MemberGone(contact.machine, "it said that it leaves", leaving.restarting))
+
+    def _drop_silent(self) -> None:
+        """Count machines no more of which nothing is known: they slow nobody down and hold nobody's place."""
+        now = trio.current_time()
+        silent = [machine for machine, expires in self._expires.items() if expires < now]
+        for machine in silent:
+            del self._expires[machine]
+        if silent:
+            self._want()
 
     def _want(self) -> None:
         """Keep connections to the machines with the lowest ids: the same for everybody, so that most are shared."""
+        heard = self._newest
+        silent = sorted(heard.keys() - self._expires.keys(), key=lambda machine: (-heard[machine][1], machine))
+        here = sorted(self._expires)[: MAX_WANTED - min(len(silent), FOR_SILENT)]
         wanted: dict[PeerId, tuple[str, ...]] = {}
-        for machine in sorted(self._newest)[:MAX_WANTED]:
+        for machine in (*here, *silent[: MAX_WANTED - len(here)]):
             contact = self._member.contacts.by_machine(machine)
             if contact is not None:
-                wanted[contact.peer] = self._newest[machine][0].addresses
+                wanted[contact.peer] = heard[machine][0].addresses
         self._host.want(wanted)
 
     async def _watch_connections(self) -> None:

@@ -1,0 +1,211 @@
+"""What a machine makes of the presences that it hears, and of those that it hears no more."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from beemesh_node.daemon import presence as service_module
+from beemesh_node.daemon.presence import PresenceService
+from beemesh_node.healing.config import Config
+from beemesh_node.healing.core import Core
+from beemesh_node.healing.events import Event, MemberGone
+from beemesh_node.messaging.directory import ContactBook
+from beemesh_node.messaging.exchange import Exchange
+from beemesh_node.messaging.local import LocalMember
+from beemesh_node.network.api import Gossip, PeerEvent, Validator, Verdict
+from beemesh_node.protocol.ids import PeerId
+from beemesh_node.protocol.messages import Leaving, Presence, Taint
+from tests.node.protocol.mesh import NOW, Member, Mesh
+from tests.node.workloads.reports import PRESENCE
+
+EPOCH = bytes(range(32))
+NEIGHBOUR = "12D3KooWneighbour"
+
+
+@dataclass
+class Air:
+    """The host as far as presence uses it: what is said and wanted is kept, what is heard comes from the test."""
+
+    wanted: Mapping[PeerId, Sequence[str]] = field(default_factory=dict)
+    judge: Validator | None = None
+
+    def serve(self, protocol: str, handler: object) -> None:
+        pass
+
+    def peers(self) -> Mapping[PeerId, object]:
+        return {}
+
+    def want(self, peers: Mapping[PeerId, Sequence[str]]) -> None:
+        self.wanted = peers
+
+    async def publish(self, topic: str, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def subscribe(self, topic: str, validate: Validator) -> trio.MemoryReceiveChannel[Gossip]:
+        self.judge = validate
+        self._gossip, receive = trio.open_memory_channel[Gossip](0)
+        return receive
+
+    def peer_events(self) -> trio.MemoryReceiveChannel[PeerEvent]:
+        self._events, receive = trio.open_memory_channel[PeerEvent](0)
+        return receive
+
+
+class Speaker:
+    """Another machine, known already."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.credentials: Member = mesh.member()
+        session = self.credentials.session()
+        self.local = LocalMember(session, ContactBook(mesh.trust()), lambda: NOW)
+        self._sequence = 0
+
+    @property
+    def peer(self) -> PeerId:
+        return self.credentials.peer_id
+
+    def says(self, **changes: Any) -> bytes:
+        self._sequence += 1
+        told = replace(PRESENCE, statement=self.local.session.statement_bytes, sequence=self._sequence, period_ms=1000)
+        return self.seal(replace(told, **changes))
+
+    def seal(self, payload: Presence | Leaving) -> bytes:
+        sealer = self.local.sealer
+        return sealer.sign(sealer.broadcast(payload, EPOCH, NOW))
+
+
+@dataclass
+class Listener:
+    """A machine whose presence service runs; keeps what it told the decision core, and its own periods in ms."""
+
+    mesh: Mesh
+    air: Air = field(default_factory=Air)
+    events: list[Event] = field(default_factory=list)
+    periods: list[int] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        self.member = LocalMember(self.mesh.member().session(), ContactBook(self.mesh.trust()), lambda: NOW)
+        self.member.add_epoch(EPOCH)
+        exchange = Exchange(self.air, self.member, relays=False)  # type: ignore[arg-type]
+        service = PresenceService(self.air, self.member, exchange, self._describe, self._put)  # type: ignore[arg-type]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(service.run)
+            await trio.testing.wait_all_tasks_blocked()
+            yield
+            nursery.cancel_scope.cancel()
+
+    def _describe(self, sequence: int, period_ms: int) -> Presence:
+        self.periods.append(period_ms)
+        return replace(PRESENCE, sequence=sequence, period_ms=period_ms)
+
+    async def _put(self, event: Event) -> None:
+        self.events.append(event)
+
+    def meet(self, *speakers: Speaker) -> None:
+        for speaker in speakers:
+            session = speaker.local.session
+            self.member.contacts.learn(session.certificate_bytes, session.statement_bytes, NOW)
+
+    async def hear(self, message: bytes) -> Verdict:
+        assert self.air.judge is not None
+        return await self.air.judge(message, PeerId(NEIGHBOUR))
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Mesh:
+    return Mesh()
+
+
+@pytest.fixture(scope="module")
+def speakers(mesh: Mesh) -> list[Speaker]:
+    return sorted((Speaker(mesh) for _ in range(20)), key=lambda speaker: speaker.credentials.certificate.machine_id)
+
+
+async def test_machines_that_fell_silent_slow_nobody_down(
+    mesh: Mesh, speakers: list[Speaker], autojump_clock: trio.testing.MockClock
+) -> None:
+    listener = Listener(mesh)
+    async with listener.running():
+        listener.meet(*speakers)
+        for speaker in speakers:
+            assert await listener.hear(speaker.says()) is Verdict.ACCEPT
+        await trio.sleep(2.5)
+        assert listener.periods[-1] == round(21 / 15 * 1000)
+        await trio.sleep(5)
+        assert listener.periods[-1] == 1000
+        assert await listener.hear(speakers[0].says()) is Verdict.ACCEPT
+        assert len(listener.events) == 21
+
+
+async def test_machines_that_fell_silent_hold_nobodys_place_but_are_looked_for(
+    mesh: Mesh, speakers: list[Speaker], autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "MAX_WANTED", 10)
+    monkeypatch.setattr(service_module, "FOR_SILENT", 2)
+    listener = Listener(mesh)
+    died, lives = speakers[:10], speakers[10:]
+    async with listener.running():
+        listener.meet(*speakers)
+        for speaker in speakers:
+            await listener.hear(speaker.says(period_ms=1000 if speaker in died else 60_000))
+        assert set(listener.air.wanted) == {speaker.peer for speaker in died}
+        await trio.sleep(6)
+        wanted = set(listener.air.wanted)
+        assert len(wanted & {speaker.peer for speaker in lives}) == 8
+        assert len(wanted & {speaker.peer for speaker in died}) == 2
+        await listener.hear(speakers[0].says(period_ms=60_000))
+        assert speakers[0].peer in listener.air.wanted
+
+
+async def test_a_machine_that_left_is_no_longer_dialled(mesh: Mesh, speakers: list[Speaker]) -> None:
+    listener = Listener(mesh)
+    async with listener.running():
+        listener.meet(speakers[0])
+        await listener.hear(speakers[0].says())
+        assert set(listener.air.wanted) == {speakers[0].peer}
+        await listener.hear(speakers[0].seal(Leaving(restarting=False)))
+        assert not listener.air.wanted
+        assert isinstance(listener.events[-1], MemberGone)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"host_ports": (0, 65_536, 2**32 - 1)},
+        {"period_ms": 0},
+        {"period_ms": 2**32 - 1},
+        {"labels": {"": "", "k" * 4096: "v" * 4096, "\N{SNOWMAN}/\n": "\0"}},
+        {"taints": (Taint("", "\0", "Whatever"),)},
+        {"addresses": ("", "/", "/ip4/999.0.0.1/tcp/99999", "x" * 4096)},
+        {"cpu_reserved": 2**32 - 1, "memory_allocatable": 0, "memory_reserved": 2**63 - 1},
+        {"started_at": 2**63 - 1},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+async def test_an_absurd_presence_harms_nobody(mesh: Mesh, changes: dict[str, Any]) -> None:
+    listener, speaker = Listener(mesh), Speaker(mesh)
+    async with listener.running():
+        listener.meet(speaker)
+        assert await listener.hear(speaker.says(**changes)) is Verdict.ACCEPT
+        (event,) = listener.events
+        core = Core(listener.member.session.certificate.machine_id, Config(seed=bytes(16), started_at_ms=NOW))
+        core.handle(event, 0.0)
+        assert [member.machine for member in core.members()] == [speaker.credentials.certificate.machine_id]
+
+
+@pytest.mark.parametrize("statement", [b"", b"junk", bytes(3000)], ids=["none", "junk", "zeros"])
+async def test_a_presence_with_a_statement_that_is_none_is_rejected(mesh: Mesh, statement: bytes) -> None:
+    listener, speaker = Listener(mesh), Speaker(mesh)
+    async with listener.running():
+        listener.meet(speaker)
+        assert await listener.hear(speaker.says(statement=statement)) is Verdict.REJECT
+        assert not listener.events
+        assert not listener.air.wanted
