@@ -84,7 +84,7 @@ def test_what_was_deleted_stays_so_on_a_machine_that_missed_it(grove: Grove) -> 
     grove.elm.start()
     grove.settle()
     until(lambda: grove.elm.containers() == {}, "elm has heard of it")
-    # The oldest machines know nothing but the tombstone.
+    # It starts again with nothing but the tombstone.
     grove.elm.restart(signal.SIGTERM)
     grove.settle()
     missing = admin.run("describe", "deployment", "gone", code=1)
