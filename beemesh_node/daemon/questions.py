@@ -64,8 +64,8 @@ class Questions:
         return {
             Commit: self._commit,
             Task: self._core,
-            ClaimQuery: self._core,
-            ClaimsQuery: self._core,
+            ClaimQuery: self._claims,
+            ClaimsQuery: self._claims,
             Assignment: self._assignment,
             ClaimReports: self._reports,
             Release: self._release,
@@ -83,6 +83,11 @@ class Questions:
             return CommitReply(False, "Unavailable", str(error))
         log.info("commit", sender=question.machine, accepted=reply.accepted, code=reply.reason, dry_run=commit.dry_run)
         return reply
+
+    async def _claims(self, question: Question) -> object:
+        if not self._decisions.core.adopted:
+            raise RemoteFailure("Unavailable", "this machine is starting and does not know yet what runs on it")
+        return await self._core(question)
 
     async def _core(self, question: Question) -> object:
         return await self._decisions.answer_to(question.machine, question.payload)

@@ -89,6 +89,14 @@ def _bare_report(ref: ClaimRef) -> ClaimReport:
     )
 
 
+MAX_SLOTS = 10_000
+"""As many replicas as can be declared."""
+FIRST_HEARD_ATTEMPT = 1 << 20
+"""The highest attempt that is believed of a slot of which nothing is known yet …"""
+ATTEMPTS_MISSED = 1024
+"""… and by how many it may be ahead of the last one heard of."""
+
+
 @dataclass
 class ClaimTable:
     """Claims by declaration. Of two reports of one claim the one with the greater version counts."""
@@ -101,10 +109,10 @@ class ClaimTable:
     _size: int = 0
 
     def take(self, report: ClaimReport, now: float) -> bool:
-        """Take in a report. False if it is no news: of an older version, or beyond the bound of the table."""
+        """Take in a report. False if it is no news, of an older version, implausible, or beyond the table's bound."""
         uid, key = Uid(report.claim.uid), key_of(report.claim)
         promised = report.version == 0
-        if report.claim.slot < 0 or (self._ended.get(key, -1) >= report.version and not promised):
+        if not self._plausible(uid, report.claim) or (self._ended.get(key, -1) >= report.version and not promised):
             return False
         entries = self._claims.setdefault(uid, {})
         known = entries.get(key)
@@ -127,6 +135,18 @@ class ClaimTable:
             self._size += 1
             self._machines.setdefault(report.claim.machine, Counter())[uid] += 1
         entries[key] = entry
+        return True
+
+    def hear_of(self, report: ClaimReport, now: float) -> bool:
+        """Take in what another guardian says of a machine's claim: that there may be one, and no more. False if known.
+
+        It stays unconfirmed, so that its holder is asked; what that one says replaces it, whatever its version.
+        """
+        known = self._claims.get(Uid(report.claim.uid), {})
+        key = key_of(report.claim)
+        if report.gone or key in known or not self.take(report, now):
+            return False
+        self._claims[Uid(report.claim.uid)][key].confirmed = False
         return True
 
     def lose(self, machine: str) -> set[Uid]:
@@ -230,6 +250,12 @@ class ClaimTable:
 
     def __len__(self) -> int:
         return self._size
+
+    def _plausible(self, uid: Uid, ref: ClaimRef) -> bool:
+        """Whether a machine may have come to such a claim: a lie must not use up the numbers of attempts."""
+        known = self._attempts.get(uid, {}).get((ref.revision, ref.slot))
+        most = FIRST_HEARD_ATTEMPT if known is None else known + ATTEMPTS_MISSED
+        return 0 <= ref.slot < MAX_SLOTS and 0 <= ref.attempt <= most
 
     def _room(self) -> bool:
         """Make room for one more claim; what is lost goes first."""

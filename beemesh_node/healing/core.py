@@ -74,6 +74,11 @@ class Core:
 
     # ---- what others may know
 
+    @property
+    def adopted(self) -> bool:
+        """Whether this machine knows what runs on it; until then it cannot say what it holds."""
+        return self._runner.adopted
+
     def members(self) -> tuple[Member, ...]:
         """Return who is here, by name."""
         return tuple(sorted(self._context.members, key=lambda member: (member.name, member.machine)))

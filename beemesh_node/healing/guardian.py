@@ -6,8 +6,9 @@ begins first learns what claims there are, from the other guardians, before it p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from beemesh_node.healing.context import Context
 from beemesh_node.healing.outbox import Answer
@@ -111,10 +112,17 @@ class Guardian:
                 self.context.notes.warning(watch.declaration, "MachineGone", text, now)
 
     def reported(self, reports: Iterable[ClaimReport], now: float) -> None:
-        """Take in what machines say of their own claims, or (in answers) other guardians of those of others."""
+        """Take in what machines say of their own claims."""
+        self._take(reports, self.context.claims.take, now)
+
+    def told(self, reports: Iterable[ClaimReport], now: float) -> None:
+        """Take in what another guardian says of the claims of others: its word alone ends nothing."""
+        self._take(reports, self.context.claims.hear_of, now)
+
+    def _take(self, reports: Iterable[ClaimReport], take: Callable[[ClaimReport, float], bool], now: float) -> None:
         for report in reports:
             uid, machine = Uid(report.claim.uid), MachineId(report.claim.machine)
-            if self.context.rank(uid) is None or not self.context.claims.take(report, now):
+            if uid not in self.context.declarations or self.context.rank(uid) is None or not take(report, now):
                 continue
             watch = self._watches.get(uid)
             if watch is not None:
@@ -145,15 +153,17 @@ class Guardian:
         others = [machine for machine in self.context.guardians(uid) if machine != self.context.me]
         self._surveys[uid] = len(others)
 
-        def then(answer: Answer | None, at: float) -> None:
+        def then(machine: MachineId, answer: Answer | None, at: float) -> None:
             if isinstance(answer, ClaimReply):
-                self.reported((r for r in answer.reports if r.claim.uid == uid), at)
+                answered = [report for report in answer.reports if report.claim.uid == uid]
+                self.reported((report for report in answered if report.claim.machine == machine), at)
+                self.told((report for report in answered if report.claim.machine != machine), at)
             if uid in self._surveys:
                 self._surveys[uid] -= 1
             self._surveyed(uid)
 
         for machine in others:
-            self.context.outbox.ask(machine, ClaimsQuery(uid), self.context.config.survey, then, now)
+            self.context.outbox.ask(machine, ClaimsQuery(uid), self.context.config.survey, partial(then, machine), now)
         self._surveyed(uid)
 
     def _surveyed(self, uid: Uid) -> None:
@@ -187,6 +197,6 @@ class Guardian:
             if isinstance(answer, ClaimReply):
                 if self.context.claims.reconcile(uid, machine, answer.reports, now, at):
                     self.context.mark(uid)
-                self.reported((r for r in answer.reports if r.claim.machine != machine and r.claim.uid == uid), at)
+                self.told((r for r in answer.reports if r.claim.machine != machine and r.claim.uid == uid), at)
 
         self.context.outbox.ask(machine, ClaimsQuery(uid), self.context.config.assign_timeout, then, now)

@@ -167,3 +167,25 @@ def test_reports_in_any_order_end_in_the_same_state(order):
     for now, one in enumerate(order):
         table.take(one, now)
     assert not table.views(WEB, 10)
+
+
+def test_a_lie_about_attempts_does_not_use_up_their_numbers():
+    table = ClaimTable(10)
+    assert not table.take(report(ref(attempt=2**32 - 1), gone=True), 0)
+    assert not table.take(report(ref(slot=10_000)), 0)
+    assert table.next_attempt(Uid("u"), "r", 0) == 0
+    table.take(report(ref(attempt=3)), 0)
+    assert not table.take(report(ref(attempt=2_000_000), 2), 0)
+    assert table.next_attempt(Uid("u"), "r", 0) == 4
+
+
+def test_what_another_guardian_says_ends_nothing_and_the_holder_corrects_it():
+    table = ClaimTable(10)
+    table.take(report(ref(), 5, ready=True), 0)
+    assert not table.hear_of(gone_report(ref(), 2**63 - 1), 1)
+    assert table.views(WEB, 1)[0].ready
+    assert table.hear_of(report(ref(slot=1, machine="b"), 2**63 - 1, ready=True), 1)
+    assert not table.views(WEB, 1)[1].ready, "unconfirmed"
+    assert table.unheard(Uid("u"), 100, 2, 4) == {"b"}
+    assert table.take(report(ref(slot=1, machine="b"), 1, ready=True), 5), "its holder's own word"
+    assert table.views(WEB, 5)[1].ready
