@@ -269,7 +269,9 @@ class Host(Protocol):
         ...
 
     async def connect(self, peer: PeerId, addresses: Sequence[str]) -> object:
-        """Be connected to the peer, dialling the addresses if needed; they are remembered. Returns its admission.
+        """Be connected to the peer, dialling the addresses if needed. Returns its admission.
+
+        The addresses are remembered if they led to the peer, or if none was known: hints do not displace what is good.
 
         Raises:
             Unreachable: no address answered as that peer.

@@ -103,13 +103,18 @@ class MeshHost:
 
     async def connect(self, peer: PeerId, addresses: Sequence[str]) -> object:
         """See `Host.connect`."""
+        if peer not in self._known:
+            self._remember(peer, addresses)
+        _, link = await self._link(peer, addresses or self._known.get(peer, ()))
+        self._remember(peer, addresses)
+        return link.admission
+
+    def _remember(self, peer: PeerId, addresses: Sequence[str]) -> None:
         if addresses:
             self._known.pop(peer, None)
             self._known[peer] = tuple(addresses)
             while len(self._known) > _REMEMBERED_PEERS:
                 del self._known[next(iter(self._known))]
-        _, link = await self._link(peer, addresses or self._known.get(peer, ()))
-        return link.admission
 
     async def disconnect(self, peer: PeerId, reason: str) -> None:
         """See `Host.disconnect`."""

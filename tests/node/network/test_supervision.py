@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from beemesh_node.network.api import Admitted, Gone, Limits
+from beemesh_node.network.api import Admitted, Gone, Limits, Unreachable
 
 from .meshing import QUICK, accept_all, ask, host, until, until_async
 
@@ -72,6 +72,17 @@ async def test_calls_wait_while_the_network_part_restarts() -> None:
         assert a.peers() == {}
         assert await ask(a, b.peer_id) == b"ping"
         assert a._life is not None
+
+
+async def test_an_address_that_leads_nowhere_does_not_displace_one_that_did() -> None:
+    async with host("a") as a, host("b") as b:
+        await b.connect(a.peer_id, a.addresses())
+        assert b._life is not None
+        b._life.nursery.start_soon(boom)
+        await until(lambda: b.counters.get("restarts"))
+        with pytest.raises(Unreachable):
+            await b.connect(a.peer_id, ["/ip4/127.0.0.1/tcp/1"])
+        assert await ask(b, a.peer_id) == b"ping"
 
 
 async def test_faults_in_a_row_are_met_with_patience() -> None:
