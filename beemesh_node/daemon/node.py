@@ -29,12 +29,14 @@ from beemesh_node.daemon.peers import Peers
 from beemesh_node.daemon.performer import Performer
 from beemesh_node.daemon.pods import Pods
 from beemesh_node.daemon.presence import PresenceService
+from beemesh_node.daemon.providing import BlockProvider
 from beemesh_node.daemon.questions import Questions
 from beemesh_node.daemon.registry import Registry
 from beemesh_node.daemon.self_description import SelfDescription
 from beemesh_node.daemon.state_key import StateKeyError, state_key
 from beemesh_node.daemon.store import CLAIMS, Store, StoreError
 from beemesh_node.daemon.streams import Streams
+from beemesh_node.daemon.ways import Ways
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.core import Core
 from beemesh_node.healing.declaration import Declaration
@@ -160,7 +162,10 @@ class Node:
         self.presence = PresenceService(
             host, machine.member, self._exchange, self._description.presence, self._decisions.put
         )
-        self._peers = Peers(self._exchange, machine.member.contacts, host)
+        ways = Ways(host, self.presence.addresses_of)
+        self._exchange.reach_by(ways.reach)
+        self._peers = Peers(self._exchange, machine.member.contacts, host, ways)
+        self._blocks = BlockProvider(host.provide, self._held_blocks)
         self._performer = Performer(self._decisions, self._peers, self._pods, registry, store, limiter, nursery)
 
     async def start(self, service: ServiceManager) -> None:
@@ -185,6 +190,7 @@ class Node:
             await self._decisions.put(DeclarationStored(declaration))
         for task in (self._keep_time, self._machine.keep, self.presence.run, service.watchdog, self._look_around):
             self._nursery.start_soon(task)
+        self._nursery.start_soon(self._blocks.run)
         self._nursery.start_soon(self._pods.run, self._adopt)
         certificate = self._machine.membership.certificate
         service.ready(f"{certificate.name}: member of mesh {certificate.mesh_id.hex()[:16]}")
@@ -223,6 +229,12 @@ class Node:
 
     async def _stored(self, declaration: Declaration, fresh: bool) -> None:
         await self._decisions.put(DeclarationStored(declaration, fresh))
+        holding = self._registry.get(declaration.uid)
+        if holding is not None:
+            self._blocks.announce(holding.blocks)
+
+    def _held_blocks(self) -> Iterator[str]:
+        return (cid for holding in self._registry for cid in holding.blocks)
 
     async def _adopt(self, runtime: Runtime, found: tuple[PodStatus, ...]) -> None:
         """Tell the core what this machine is and what runs on it. It believes the second part once only."""

@@ -58,6 +58,11 @@ class PresenceService:
         """The last presence of every other machine, silent ones too, and when it was heard (monotonic seconds)."""
         return self._newest
 
+    def addresses_of(self, machine: MachineId) -> tuple[str, ...]:
+        """Where a machine last said that it can be dialled; nothing if it has not been heard."""
+        heard = self._newest.get(machine)
+        return () if heard is None else heard[0].addresses
+
     def changed(self) -> None:
         """Tell of this machine soon: something about it is different."""
         self._changed.set()

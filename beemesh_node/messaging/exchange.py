@@ -41,6 +41,8 @@ T = TypeVar("T")
 _ANSWER_WITHIN = 60.0
 """Seconds a handler may take; what takes longer answers first and goes on later."""
 _FETCH_WITHIN = 3.0
+_REACH_WITHIN = 5.0
+"""Seconds that connecting to a machine may take before the host's own way is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,9 @@ class Continued:
 Handler: TypeAlias = Callable[[Question], Awaitable[object]]
 """Answers a question with a payload or `Continued`. A `RemoteFailure` that it raises becomes the answer."""
 
+Reach: TypeAlias = Callable[[Contact, float], Awaitable[object]]
+"""Tries to be connected to a machine, for so many seconds. Raises `MeshError` if one side refuses the other."""
+
 
 @final
 class Exchange:
@@ -80,11 +85,16 @@ class Exchange:
         self._member = member
         self._handlers: dict[type, Handler] = {IntroductionRequest: self._introduce}
         self._fetches = FetchLimiter()
+        self._reach: Reach | None = None
         host.serve(MESSAGE, self._serve)
 
     def answer(self, handlers: Mapping[type, Handler]) -> None:
         """Answer questions of these types from now on."""
         self._handlers.update(handlers)
+
+    def reach_by(self, reach: Reach) -> None:
+        """Before a question is passed on, let `reach` connect to the machine that it is for."""
+        self._reach = reach
 
     async def ask(
         self, contact: Contact, payload: object, reply: type[T], *, timeout: float, through: Contact | None = None
@@ -260,11 +270,13 @@ class Exchange:
             await self._put(stream, question.sender, failure)
             return
         try:
+            if self._reach is not None:
+                await self._reach(target, _REACH_WITHIN)
             async with self._host.open(target.peer, MESSAGE) as onward:
                 asker = question.sender
                 await self._put(onward, target, IntroductionReply(asker.certificate_bytes, asker.statement_bytes))
                 await self._put(stream, asker, Ack())
                 await pipe(stream, onward, MAX_DIRECT)
-        except (Refused, Unreachable) as error:
+        except (AuthenticationRefused, Refused, Unreachable) as error:
             failure = Failure("Unavailable", f"{target.certificate.name} cannot be reached from here: {error}")
             await self._put(stream, question.sender, failure)
