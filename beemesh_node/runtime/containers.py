@@ -7,6 +7,7 @@ A death is seen through a pidfd, which tells at once; Podman's own event takes 6
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import trio
 
@@ -112,12 +113,33 @@ class Containers:
             self._api.socket, f"container {container_id} has not ended {KILL_SECONDS:.0f} s after SIGKILL"
         )
 
+    async def end_all(self, container_ids: Iterable[str], grace_seconds: float) -> None:
+        """End containers, all at the same time, each as `end` does.
+
+        Raises RuntimeUnavailableError for the first that could not be ended, after all others were.
+        """
+        failed: list[RuntimeUnavailableError] = []
+
+        async def end_one(container_id: str) -> None:
+            try:
+                await self.end(container_id, grace_seconds)
+            except RuntimeUnavailableError as error:
+                failed.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for container_id in container_ids:
+                nursery.start_soon(end_one, container_id)
+        if failed:
+            raise failed[0]
+
     async def _signal(self, container_id: str, name: str) -> None:
         try:
             await self._api.post(f"/containers/{container_id}/kill", params={"signal": name})
         except PodmanRefusedError as error:
             if error.status not in (404, 409, 500):
-                raise
+                raise RuntimeUnavailableError.at(
+                    self._api.socket, f"container {container_id} takes no {name} ({error})"
+                ) from error
             # It ended by itself meanwhile; `ended` tells.
 
     async def _hint(self, container_id: str, pid: int) -> bool:

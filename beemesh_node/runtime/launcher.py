@@ -196,12 +196,18 @@ class Launcher:
                     await self._images.fetch(container)
                 elif name_taken(error):
                     # A start of this same life broke off earlier, and could not be cleaned up then.
-                    await self._api.delete(f"/containers/{spec['name']}", _AT_ONCE)
+                    await self._discard_former(container, spec["name"])
                 else:
                     raise create_error(f"container {container.name}", error) from error
             except (KeyError, TypeError) as error:
                 raise RuntimeUnavailableError.at(self._api.socket, "what creates containers is not Podman") from error
         raise StartError("CreateContainerError", f"container {container.name}: image {container.image} does not stay")
+
+    async def _discard_former(self, container: Container, name: str) -> None:
+        try:
+            await self.discard(name)
+        except PodmanRefusedError as error:
+            raise create_error(f"container {container.name}", error) from error
 
     async def _check_mounts(self, container: Container, container_id: str, mounts: list[Mount]) -> None:
         """Let Podman make the mounts but not run the program, and look at them."""

@@ -81,9 +81,24 @@ class PodFiles:
             return None
 
     def mark_ended(self) -> None:
-        """Remember that this pod was told to end, so that no later daemon starts it again."""
-        if self._memory.is_dir():
-            _write(self._memory / _ENDED, b"", 0o600)
+        """Remember that this pod was told to end, so that no later daemon starts it again.
+
+        The specification becomes the mark, because a full file system has no room for another file.
+
+        Raises RuntimeUnavailableError if that cannot be kept, naming the directory.
+        """
+        mark = self._memory / _ENDED
+        try:
+            if not self._memory.is_dir() or mark.is_file():
+                return
+            try:
+                (self._memory / _SPEC).rename(mark)
+            except FileNotFoundError:
+                _write(mark, b"", 0o600)
+        except OSError as error:
+            raise RuntimeUnavailableError(
+                f"pod {self._uid}: its end cannot be noted ({error}); see: df -h {self._memory}"
+            ) from error
 
     def ended(self) -> bool:
         """Whether the pod was told to end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import structlog
 import trio
 
 from beemesh_node.runtime.adoption import FoundPod, find_pods
@@ -28,6 +29,8 @@ from beemesh_node.runtime.podman_api import PodmanApi
 from beemesh_node.runtime.probe_actions import Prober
 from beemesh_node.runtime.supervisor import PodSupervisor
 from beemesh_node.workloads.pod import PodIdentity, PodSpec, PodStatus
+
+log = structlog.get_logger()
 
 FIREWALL_SECONDS = 30.0
 """How often the firewall's rules are put in place again, in case somebody flushed them."""
@@ -111,21 +114,13 @@ class Runtime:
     async def stop(self, identity: PodIdentity, grace_seconds: float | None = None) -> None:
         """End a pod's containers: their stop signal, then after the grace (the template's, if None) SIGKILL.
 
-        They are not restarted, also not by a later daemon; logs stay until `remove`.
+        They are not restarted, also not by a later daemon; logs stay until `remove`. If that cannot be kept because a
+        file system is full, they are ended all the same, and then RuntimeUnavailableError is raised.
         """
-        supervisor = self._pods.get(identity.pod_uid)
-        await trio.to_thread.run_sync(PodFiles(self._config, identity.pod_uid).mark_ended)
-        if supervisor is not None:
-            template = supervisor.spec.template
-            await supervisor.halt()
-            await supervisor.end(template.termination_grace_seconds if grace_seconds is None else grace_seconds)
-            return
-        found = (await find_pods(self._api, self._config)).get(identity.pod_uid)
-        if found is None:
-            raise NoSuchPodError(f"pod {identity.pod_name} ({identity.pod_uid}) is not on this machine")
-        async with trio.open_nursery() as nursery:
-            for status in found.statuses.values():
-                nursery.start_soon(self._containers.end, status.container_id, grace_seconds or 0)
+        try:
+            await trio.to_thread.run_sync(PodFiles(self._config, identity.pod_uid).mark_ended)
+        finally:
+            await self._end(identity, grace_seconds)
 
     async def remove(self, identity: PodIdentity) -> None:
         """Remove all that is here of a pod, running or not: containers, sandbox, volumes, files. Idempotent."""
@@ -184,7 +179,11 @@ class Runtime:
         """Adopt what is here, then begin the tasks of the runtime. Called by `open_runtime`."""
         for pod in (await find_pods(self._api, self._config)).values():
             if pod.adoptable:
-                await self._adopt(pod)
+                try:
+                    await self._adopt(pod)
+                except StartError as error:
+                    # Its sandbox is broken: `list` shows the pod as one that nobody keeps.
+                    log.warning("pod not adopted", pod=pod.identity.pod_uid, error=str(error))
         self._nursery.start_soon(self._feed.pump)
         self._nursery.start_soon(watch_events, self._api, self._config.mesh, self._connected, self._happened)
 
@@ -231,6 +230,17 @@ class Runtime:
         supervisor = PodSupervisor(driver, files, self._feed.put, pod.statuses)
         self._pods[pod.identity.pod_uid] = supervisor
         self._nursery.start_soon(supervisor.run)
+
+    async def _end(self, identity: PodIdentity, grace_seconds: float | None) -> None:
+        if supervisor := self._pods.get(identity.pod_uid):
+            template = supervisor.spec.template
+            await supervisor.halt()
+            await supervisor.end(template.termination_grace_seconds if grace_seconds is None else grace_seconds)
+            return
+        found = (await find_pods(self._api, self._config)).get(identity.pod_uid)
+        if found is None:
+            raise NoSuchPodError(f"pod {identity.pod_name} ({identity.pod_uid}) is not on this machine")
+        await self._containers.end_all((status.container_id for status in found.statuses.values()), grace_seconds or 0)
 
     def _supervisor(self, identity: PodIdentity) -> PodSupervisor:
         supervisor = self._pods.get(identity.pod_uid)

@@ -3,8 +3,10 @@
 The daemon that reads may be newer or older than the one that wrote. A field that has its default is not written, and
 one that is missing gets its default: a newer node reads what an older one wrote, and the other way round as long as a
 pod uses nothing that is new. So a default of `workloads.pod` is never changed. An unknown field is refused, not
-ignored: it was set on purpose, perhaps to restrict the container, and the next life would begin without it. What does not decode is treated as lost. The bytes hold Secrets, so they are only ever written to memory (see
-`pod_files`).
+ignored: it was set on purpose, perhaps to restrict the container, and the next life would begin without it.
+What does not decode is treated as lost.
+
+The bytes hold Secrets, so they are only ever written to memory (see `pod_files`).
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import structlog
 import trio
 
 from beemesh_node.runtime.driver import Driver
@@ -14,6 +15,10 @@ from beemesh_node.runtime.pod_files import PodFiles
 from beemesh_node.runtime.pod_state import pod_phase, pod_ready
 from beemesh_node.workloads.pod import Container, ContainerStatus, EmptyDir, PodPhase, PodSpec, PodStatus, RestartPolicy
 
+log = structlog.get_logger()
+
+FAULT_RETRY = 10.0
+"""Seconds until a pod is kept again after something went wrong that no part of the runtime foresaw."""
 VOLUME_CHECK_SECONDS = 10.0
 """How often disk emptyDirs with a sizeLimit are measured (the kubelet's housekeeping interval)."""
 
@@ -36,6 +41,8 @@ class PodSupervisor:
         self._files = files
         self._publish = publish
         self._fault = self._fault_message = ""
+        self._trouble = ""
+        """What was not foreseen and is tried again; the pod is as good as its containers meanwhile."""
         self._ended = False
         self._scope = trio.CancelScope()
         self._keeping = trio.CancelScope()
@@ -59,8 +66,8 @@ class PodSupervisor:
             ready=pod_ready(phase, main),
             containers=main,
             init_containers=init,
-            reason=self._fault,
-            message=self._fault_message,
+            reason=self._fault or ("InternalError" if self._trouble else ""),
+            message=self._fault_message or self._trouble,
             pod_ip=self.driver.pod_ip,
             started_at_ms=min(began, default=0),
         )
@@ -86,15 +93,39 @@ class PodSupervisor:
             keeper.running_as(await self.driver.launch(keeper.container, role, 0))
 
     async def run(self) -> None:
-        """Keep the pod until it is over or `halt` is called."""
+        """Keep the pod until it is over or `halt` is called.
+
+        Raises nothing of its own: whatever goes wrong with one pod is logged, shown in its status and tried again,
+        while its containers and all other pods go on.
+        """
         try:
             with self._scope:
-                with self._keeping:
-                    await self._keep()
-                if self._fault:
-                    await self._end_failed()
+                over = False
+                while not over:
+                    over = await self._contained()
         finally:
             self._finished.set()
+
+    async def _contained(self) -> bool:
+        """Keep the pod, or end it if it has failed; False, after a while, if something was not foreseen."""
+        trouble = ""
+        if self._trouble:
+            self._trouble = ""
+            self._changed()
+        try:
+            if not self._fault:
+                with trio.CancelScope() as self._keeping:
+                    await self._keep()
+            if self._fault:
+                await self._end_failed()
+        except* Exception as group:
+            log.exception("pod not kept, trying again", pod=self.spec.identity.pod_uid, retry_in=FAULT_RETRY)
+            trouble = f"not kept for {FAULT_RETRY:.0f} s, see the log of beemeshd: {_first(group)!r}"
+        if trouble:
+            self._trouble = trouble
+            self._changed()
+            await trio.sleep(FAULT_RETRY)
+        return not trouble
 
     async def halt(self) -> None:
         """Stop keeping; containers are left as they are. Returns when no restart can happen any more."""
@@ -166,7 +197,10 @@ class PodSupervisor:
 
     async def _end_failed(self) -> None:
         """End what still runs of a failed pod, now or when Podman is back."""
-        await trio.to_thread.run_sync(self._files.mark_ended)
+        try:
+            await trio.to_thread.run_sync(self._files.mark_ended)
+        except RuntimeUnavailableError as error:
+            log.warning("a later daemon may keep this pod again", pod=self.spec.identity.pod_uid, error=str(error))
         while True:
             try:
                 await self.end(0)
@@ -188,3 +222,10 @@ class PodSupervisor:
 
     def _changed(self) -> None:
         self._publish(self.status())
+
+
+def _first(error: Exception) -> Exception:
+    """What is inside groups of exceptions, where the first of several stands for all."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
