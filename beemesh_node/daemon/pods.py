@@ -65,6 +65,10 @@ class Pods:
             except* RuntimeUnavailableError as group:
                 self.fault = str(group.exceptions[0])
                 log.warning("runtime not available", error=self.fault, retry_in=delay)
+            except* Exception as group:
+                # Containers go on without the runtime, and the daemon without containers.
+                self.fault = f"the runtime stopped ({group.exceptions[0]!r}): see the log of beemeshd"
+                log.exception("runtime stopped", retry_in=delay)
             self._runtime = None
             await trio.sleep(delay)
             delay = min(delay * 2, _REOPEN_MOST)
@@ -73,13 +77,23 @@ class Pods:
         self, runtime: Runtime, opened: Callable[[Runtime, tuple[PodStatus, ...]], Awaitable[None]]
     ) -> None:
         for status in await runtime.list():
-            if status.phase is PodPhase.UNKNOWN and not await self._readopted(runtime, status):
-                # Half made, ended, or from before a reboot: the core decides anew from its claims.
-                await runtime.remove(status.identity)
+            if status.phase is PodPhase.UNKNOWN:
+                await self._settle(runtime, status)
         self._runtime, self.fault = runtime, ""
         await opened(runtime, runtime.pods())
         async for status in runtime.changes:
             await self._put(PodChanged(status))
+
+    async def _settle(self, runtime: Runtime, status: PodStatus) -> None:
+        """Adopt a pod that nobody keeps, or remove it; one that resists is left for the next daemon."""
+        try:
+            if not await self._readopted(runtime, status):
+                # Half made, ended, or from before a reboot: the core decides anew from its claims.
+                await runtime.remove(status.identity)
+        except RuntimeUnavailableError:
+            raise
+        except Exception:
+            log.exception("found pod neither adopted nor removed", pod=status.identity.pod_uid)
 
     async def _readopted(self, runtime: Runtime, status: PodStatus) -> bool:
         """Whether a pod without a readable specification runs on by the one of its record, if that is held here."""
@@ -118,6 +132,10 @@ class Pods:
             pass  # it was asked to end while it started; its end is told by `stop`
         except RuntimeUnavailableError as error:
             await self._put(PodStartFailed(identity.pod_uid, "NodeNotReady", str(error), retryable=True))
+        except Exception as error:
+            log.exception("pod not started", pod=identity.pod_uid)
+            message = f"{error!r}: see the log of beemeshd"
+            await self._put(PodStartFailed(identity.pod_uid, "InternalError", message))
         finally:
             self._starting.discard(identity.pod_uid)
 
@@ -132,10 +150,14 @@ class Pods:
                     pass  # nothing to end; what may be left of it is removed all the same
                 except RuntimeUnavailableError as error:
                     log.warning("pod not ended yet", pod=identity.pod_uid, error=str(error))
+                except Exception:
+                    log.exception("pod not ended yet", pod=identity.pod_uid)
                 try:
                     await runtime.remove(identity)
                 except RuntimeUnavailableError as error:
                     log.warning("pod not removed yet", pod=identity.pod_uid, error=str(error))
+                except Exception:
+                    log.exception("pod not removed yet", pod=identity.pod_uid)
                 else:
                     break
             await trio.sleep(_REMOVE_AGAIN)

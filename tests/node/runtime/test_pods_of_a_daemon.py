@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 import trio
 
 from beemesh_node.daemon.pods import Pods
 from beemesh_node.daemon.registry import Registry
-from beemesh_node.healing.events import Event
+from beemesh_node.healing.events import Event, PodEnded, PodStartFailed
 from beemesh_node.runtime import Runtime, RuntimeConfig, open_runtime
-from beemesh_node.workloads.pod import PodSpec, PodStatus
+from beemesh_node.workloads.pod import PodSpec, PodStatus, PodTemplate
 from tests.node.runtime.podman_service import PodmanService
 from tests.node.runtime.pods import DEADLINE, idle, pod, until
 
@@ -101,3 +103,48 @@ async def test_a_pod_that_was_told_to_end_is_not_adopted_by_its_record(
     async with running(Daemon(config, spec)) as daemon:
         assert await daemon.found() == ()
     assert spec.identity.pod_uid not in podman.names()
+
+
+async def test_what_nobody_foresaw_while_a_pod_starts_is_that_pods_failure(config: RuntimeConfig) -> None:
+    broken = replace(pod(idle()), template=cast(PodTemplate, None))
+    good = pod(idle())
+    async with running(Daemon(config, broken, good)) as daemon:
+        await daemon.found()
+        await daemon.pods.start(broken.identity)
+        failed = await daemon.event(lambda event: isinstance(event, PodStartFailed))
+        assert (failed.pod_uid, failed.reason) == (broken.identity.pod_uid, "InternalError")
+        await daemon.pods.start(good.identity)
+        assert daemon.pods.runtime is not None
+        await until(daemon.pods.runtime, good, lambda status: status.ready)
+        await daemon.pods.stop(good.identity)
+
+
+async def test_what_nobody_foresaw_while_a_pod_ends_does_not_keep_it(
+    config: RuntimeConfig, podman: PodmanService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = pod(idle())
+
+    async def broken(*_: object) -> None:
+        raise KeyError("Id")
+
+    async with running(Daemon(config, spec)) as daemon:
+        await daemon.found()
+        await daemon.pods.start(spec.identity)
+        monkeypatch.setattr(Runtime, "stop", broken)
+        await daemon.pods.stop(spec.identity)
+        ended = await daemon.event(lambda event: isinstance(event, PodEnded))
+        assert ended.pod_uid == spec.identity.pod_uid
+        assert spec.identity.pod_uid not in podman.names()
+
+
+async def test_a_runtime_that_stops_unforeseen_is_opened_again_and_pods_go_on(config: RuntimeConfig) -> None:
+    spec = pod(idle())
+    async with open_runtime(config) as runtime:
+        await runtime.start(spec)
+        (before,) = (await until(runtime, spec, lambda status: status.ready)).containers
+    daemon = Daemon(config, spec)
+    daemon.faults.append(KeyError("Id"))
+    async with running(daemon):
+        (found,) = await daemon.found()
+        assert [one.container_id for one in found.containers] == [before.container_id]
+        await daemon.pods.stop(spec.identity)
