@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 
 from beemesh_node.workloads import names
-from beemesh_node.workloads.environment import environment
+from beemesh_node.workloads.environment import check_words, environment
 from beemesh_node.workloads.errors import Problems
 from beemesh_node.workloads.pod import Container, ContainerPort, PullPolicy, Resources, Volume
 from beemesh_node.workloads.probes import probe
@@ -37,6 +37,9 @@ def container(
         problems.add(f"{path}.image", "required, but missing")
     elif any(character <= " " for character in image):
         problems.add(f"{path}.image", "must not have spaces")
+    variables = environment(body, path, references, problems)
+    for field in ("command", "args"):
+        check_words(body.get(field, ()), f"{path}.{field}", variables, problems)
     opened = _ports(body, path, problems)
     requests, limits = _resources(body.get("resources", {}), f"{path}.resources", problems)
     return Container(
@@ -46,7 +49,7 @@ def container(
         command=tuple(body.get("command", ())),
         args=tuple(body.get("args", ())),
         working_dir=body.get("workingDir", ""),
-        env=environment(body, path, references, problems),
+        env=variables,
         ports=opened,
         mounts=mounts(body, path, known, problems),
         requests=requests,

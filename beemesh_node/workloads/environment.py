@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from beemesh_node.workloads import names
 from beemesh_node.workloads.errors import Problems
@@ -44,6 +44,23 @@ def environment(body: Mapping[str, Json], path: str, references: References, pro
     if room < 0:
         problems.add(f"{path}.env", f"more than {MAX_ENVIRONMENT:,} characters of variables: mount files instead")
     return tuple(found.values())
+
+
+def check_words(words: Sequence[str], path: str, variables: Iterable[EnvVar], problems: Problems) -> None:
+    """Refuse `$(NAME)` of a Secret's variable in command or args.
+
+    Every user of a machine can read the arguments of all processes (proc(5), /proc/PID/cmdline); the environment is
+    open to the process's own user alone.
+    """
+    secret = {variable.name for variable in variables if variable.secret}
+    for index, word in enumerate(words):
+        for match in _SUBSTITUTION.finditer(word):
+            if match[1] in secret:
+                problems.add(
+                    f"{path}[{index}]",
+                    f"$({match[1]}) comes from a Secret, and everyone on the machine can read a program's arguments: "
+                    "let the program read the variable itself, or mount the Secret as a file",
+                )
 
 
 def _from_source(body: Mapping[str, Json], path: str, references: References, problems: Problems) -> dict[str, EnvVar]:

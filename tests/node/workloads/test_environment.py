@@ -14,6 +14,9 @@ from beemesh_node.workloads.pod import (
 from tests.node.workloads.manifests import (
     Body,
     config_map,
+    container,
+    deployment,
+    pod_spec,
     problems_of,
     secret,
     spec_of,
@@ -109,3 +112,30 @@ def test_variables_that_double_at_every_step_are_bounded() -> None:
     env = [{"name": "A", "value": "x" * 1000}] + [{"name": "A", "value": "$(A)$(A)"} for _ in range(64)]
     problems = problems_of(with_container(env=env))
     assert any(f"more than {MAX_ENVIRONMENT:,}" in message for message in problems.values())
+
+
+@pytest.mark.parametrize("field", ["command", "args"])
+@pytest.mark.parametrize("name", ["password", "TOKEN", "URL"])
+def test_a_secret_is_not_expanded_where_everyone_on_the_machine_can_read_it(field: str, name: str) -> None:
+    env = [
+        {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "password"}}},
+        {"name": "URL", "value": "x:$(TOKEN)"},
+    ]
+    body = with_container(envFrom=[{"secretRef": {"name": "keys"}}], env=env, **{field: ["run", f"--key=$({name})"]})
+    problems = problems_of(body, secret(password="geheim"))
+    assert list(problems) == [f"{AT}.{field}[1]"]
+    assert f"$({name}) comes from a Secret" in problems[f"{AT}.{field}[1]"]
+    assert "mount the Secret as a file" in problems[f"{AT}.{field}[1]"]
+
+
+def test_an_init_container_does_not_expand_a_secret_either() -> None:
+    init = container(name="init", envFrom=[{"secretRef": {"name": "keys"}}], args=["$(password)"])
+    body = deployment(pod_spec(initContainers=[init]))
+    assert list(problems_of(body, secret(password="geheim"))) == ["spec.template.spec.initContainers[0].args[0]"]
+
+
+def test_words_that_only_look_like_a_secret_are_taken() -> None:
+    words = ["$$(password)", "$password", "$(PLAIN)", "$(none)", "$(password"]
+    env = [{"name": "PLAIN", "value": "1"}]
+    found = built(secret(password="geheim"), envFrom=[{"secretRef": {"name": "keys"}}], env=env, args=words)
+    assert found.args == tuple(words)
