@@ -35,6 +35,7 @@ class Pods:
         self._put = put
         self._runtime: Runtime | None = None
         self._starting: set[str] = set()
+        self._ending: set[str] = set()
         self.fault = "Podman has not answered yet"
         """Why no pod can be started here at all; empty when they can."""
 
@@ -112,6 +113,8 @@ class Pods:
 
     async def start(self, identity: PodIdentity) -> None:
         """Start a pod from the template of its record; what went wrong becomes an event."""
+        if identity.pod_uid in self._ending:
+            return  # asked for before its end, though its task came to run after
         runtime = self._runtime
         spec = self._registry.specification(Uid(identity.uid), identity.revision)
         if runtime is None:
@@ -141,6 +144,7 @@ class Pods:
 
     async def stop(self, identity: PodIdentity) -> None:
         """End a pod within its own grace period and remove it, trying until Podman lets it go."""
+        self._ending.add(identity.pod_uid)
         while True:
             runtime = self._runtime
             if runtime is not None:
@@ -161,4 +165,5 @@ class Pods:
                 else:
                     break
             await trio.sleep(_REMOVE_AGAIN)
+        self._ending.discard(identity.pod_uid)
         await self._put(PodEnded(identity.pod_uid))
