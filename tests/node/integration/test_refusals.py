@@ -26,6 +26,8 @@ from beemesh_node.protocol.header import HEADER_SIZE
 from beemesh_node.protocol.ids import MeshId, PeerId
 from beemesh_node.protocol.messages import (
     Ack,
+    BlockReply,
+    BlockRequest,
     ClaimRef,
     Commit,
     CommitReply,
@@ -35,8 +37,6 @@ from beemesh_node.protocol.messages import (
     ListReply,
     ListRequest,
     LogsRequest,
-    RecordQuery,
-    RecordReply,
     Resource,
 )
 from beemesh_node.protocol.record import UID_NONCE_SIZE, Record, attest, uid_of
@@ -71,7 +71,7 @@ async def ghost(ghost_machine: Machine) -> AsyncIterator[Insider]:
 
 async def serves(member: Insider, contact: Contact) -> bool:
     """Whether the machine answers an honest question."""
-    return await member.ask(contact, RecordQuery(str(uuid.uuid4())), RecordReply) == RecordReply(b"")
+    return await member.ask(contact, BlockRequest(str(uuid.uuid4())), BlockReply) == BlockReply(b"")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ async def serves(member: Insider, contact: Contact) -> bool:
 async def test_a_flipped_bit(mesh: SharedMesh, ghost: Insider, position: int, reason: str) -> None:
     contact = await ghost.meet(mesh.alpha)
     counted = mesh.alpha.counted()
-    message = bytearray(ghost.seal(RecordQuery(str(uuid.uuid4())), contact))
+    message = bytearray(ghost.seal(BlockRequest(str(uuid.uuid4())), contact))
     message[position] ^= 1
     assert await ghost.deliver(contact, bytes(message)) is None
     assert counted.grown() == {reason: 1}
@@ -103,7 +103,7 @@ async def test_a_flipped_bit(mesh: SharedMesh, ghost: Insider, position: int, re
 async def test_a_replay(mesh: SharedMesh, ghost: Insider) -> None:
     contact = await ghost.meet(mesh.alpha)
     counted = mesh.alpha.counted()
-    message = ghost.seal(RecordQuery(str(uuid.uuid4())), contact)
+    message = ghost.seal(BlockRequest(str(uuid.uuid4())), contact)
     assert await ghost.deliver(contact, message) is not None
     assert await ghost.deliver(contact, message) is None
     assert await ghost.deliver(contact, message) is None
@@ -130,7 +130,7 @@ async def test_a_broadcast_that_is_not_of_now(
 
 async def test_a_message_of_an_earlier_life(mesh: SharedMesh, ghost: Insider) -> None:
     before = await ghost.meet(mesh.beta)
-    message = ghost.seal(RecordQuery(str(uuid.uuid4())), before)
+    message = ghost.seal(BlockRequest(str(uuid.uuid4())), before)
     await trio.to_thread.run_sync(mesh.beta.restart, signal.SIGTERM)
     await until_async(lambda: before.peer not in ghost.host.peers(), "the old connection is gone")
     after = await ghost.meet(mesh.beta)
@@ -156,7 +156,7 @@ async def test_a_certificate_that_expires_while_connected(mesh: SharedMesh, ghos
         contact = await member.meet(mesh.alpha)
         counted = mesh.alpha.counted()
         await until_async(lambda: member.member.mesh_time() > end + 500, "the certificate is over")
-        assert await member.deliver(contact, member.seal(RecordQuery(str(uuid.uuid4())), contact)) is None
+        assert await member.deliver(contact, member.seal(BlockRequest(str(uuid.uuid4())), contact)) is None
         assert counted.grown() == {"expired": 1}
     assert await serves(ghost, await ghost.meet(mesh.alpha))
 
@@ -176,7 +176,7 @@ async def test_a_message_of_another_mesh(mesh: SharedMesh, ghost: Insider) -> No
     contact = await ghost.meet(mesh.alpha)
     counted = mesh.alpha.counted()
     sealer = Sealer(MeshId(bytes(32)), ghost.member.session.fingerprint, ghost.member.session.signing_key)
-    query = RecordQuery(str(uuid.uuid4()))
+    query = BlockRequest(str(uuid.uuid4()))
     assert await ghost.deliver(contact, sealer.sign(sealer.direct(query, contact.recipient, now_ms()))) is None
     assert counted.grown() == {"foreign_mesh": 1}
     assert await serves(ghost, contact)
@@ -190,7 +190,7 @@ async def test_a_member_whom_only_the_deliverer_believes(mesh: SharedMesh, ghost
     ghost.member.contacts.admit(stranger)
     counted = mesh.alpha.counted()
     sealer = Sealer(contact.certificate.mesh_id, stranger.fingerprint, credentials.identity.signing)
-    query = RecordQuery(str(uuid.uuid4()))
+    query = BlockRequest(str(uuid.uuid4()))
     assert await ghost.deliver(contact, sealer.sign(sealer.direct(query, contact.recipient, now_ms()))) is None
     assert counted.grown() == {"unknown_sender": 1}
     assert await serves(ghost, contact)

@@ -19,12 +19,12 @@ from beemesh_node.messaging.wire import MAX_DIRECT, MESSAGE
 from beemesh_node.network.api import HostConfig, NetworkError
 from beemesh_node.network.host import MeshHost, open_host
 from beemesh_node.protocol.counters import Refusal
-from beemesh_node.protocol.messages import RecordQuery, RecordReply
+from beemesh_node.protocol.messages import BlockReply, BlockRequest
 from beemesh_node.protocol.session import LocalSession
 from tests.node.protocol.mesh import OPERATOR, Member, Mesh
 
 NETWORK_KEY = bytes(range(32))
-QUERY = RecordQuery("00000000-0000-4000-8000-000000000000")
+QUERY = BlockRequest("00000000-0000-4000-8000-000000000000")
 SECONDS = 10.0
 
 
@@ -68,8 +68,8 @@ class Party:
     async def ask(self, contact: Contact, *, through: Contact | None = None) -> bytes:
         """What the default handler of a member answers; who that is, is known from elsewhere."""
         self.member.contacts.admit(contact)
-        reply = await self.exchange.ask(contact, QUERY, RecordReply, timeout=SECONDS, through=through)
-        return reply.record
+        reply = await self.exchange.ask(contact, QUERY, BlockReply, timeout=SECONDS, through=through)
+        return reply.block
 
     async def deliver(self, contact: Contact, message: bytes) -> bytes | None:
         """Send bytes as a question; the answer's bytes, or None when the stream ends without."""
@@ -94,7 +94,7 @@ async def party(
 ) -> AsyncIterator[Party]:
     """Take part as a machine (or with any credentials) for the length of the block.
 
-    A `RecordQuery` is answered with the machine's own id.
+    A `BlockRequest` is answered with the machine's own id.
     """
     mine = credentials or mesh.member(now_ms=now_ms())
     clock = MeshClock(0, now_ms() - round(trio.current_time() * 1000))
@@ -108,11 +108,11 @@ async def party(
     async with open_host(config, MemberGatekeeper(member, clock, lambda: True)) as host:
         found = Party(mine, member, host, Exchange(host, member, relays=relays))
 
-        async def answer(question: Question) -> RecordReply:
+        async def answer(question: Question) -> BlockReply:
             found.asked.append(question)
-            return RecordReply(mine.certificate.machine_id.encode())
+            return BlockReply(mine.certificate.machine_id.encode())
 
-        found.exchange.answer({RecordQuery: answer, **(handlers or {})})
+        found.exchange.answer({BlockRequest: answer, **(handlers or {})})
         yield found
 
 

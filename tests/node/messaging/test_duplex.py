@@ -13,7 +13,7 @@ from beemesh_node.messaging.errors import PeerRefused
 from beemesh_node.messaging.exchange import Continued, Question
 from beemesh_node.messaging.wire import MAX_STREAM_FRAME
 from beemesh_node.network.api import FrameStream
-from beemesh_node.protocol.messages import Ack, RecordQuery
+from beemesh_node.protocol.messages import Ack, BlockRequest
 from beemesh_node.protocol.sealed_stream import FrameKind, SealedStream, StreamFrame
 from tests.node.messaging.party import QUERY, SECONDS, party, until
 from tests.node.protocol.mesh import Mesh
@@ -29,7 +29,7 @@ async def asked(mesh: Mesh, serve: Serve) -> AsyncIterator[SealedDuplex]:
     async def answer(question: Question) -> Continued:
         return Continued(Ack(), lambda stream: serve(stream, question.message_id))
 
-    async with party(mesh) as alice, party(mesh, handlers={RecordQuery: answer}) as bob:
+    async with party(mesh) as alice, party(mesh, handlers={BlockRequest: answer}) as bob:
         contact = await alice.meet(bob)
         async with (
             alice.exchange.open(contact, QUERY, Ack) as (_, stream, message_id),

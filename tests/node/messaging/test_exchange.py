@@ -18,8 +18,6 @@ from beemesh_node.protocol.messages import (
     BlockRequest,
     IntroductionReply,
     IntroductionRequest,
-    RecordQuery,
-    RecordReply,
 )
 from tests.node.messaging.party import QUERY, another_session, now_ms, operator, party, until
 from tests.node.protocol.mesh import Mesh
@@ -37,7 +35,7 @@ async def test_what_is_not_answered_is_told(mesh: Mesh) -> None:
     async def fail(question: Question) -> object:
         raise RemoteFailure("Conflict", "somebody was quicker")
 
-    async with party(mesh) as alice, party(mesh, handlers={RecordQuery: fail}) as bob:
+    async with party(mesh) as alice, party(mesh, handlers={BlockRequest: fail}) as bob:
         contact = await alice.meet(bob)
         with pytest.raises(RemoteFailure, match="somebody was quicker") as conflict:
             await alice.ask(contact)
@@ -52,7 +50,7 @@ async def test_what_is_not_answered_is_told(mesh: Mesh) -> None:
 async def test_an_answer_of_another_type_is_not_taken(mesh: Mesh) -> None:
     async with party(mesh) as alice, party(mesh) as bob:
         contact = await alice.meet(bob)
-        with pytest.raises(PeerRefused, match="answered with RecordReply, expected Ack"):
+        with pytest.raises(PeerRefused, match="answered with BlockReply, expected Ack"):
             await alice.exchange.ask(contact, QUERY, Ack, timeout=5)
 
 
@@ -60,11 +58,11 @@ async def test_no_answer_in_time(mesh: Mesh) -> None:
     async def never(question: Question) -> object:
         await trio.sleep_forever()
 
-    async with party(mesh) as alice, party(mesh, handlers={RecordQuery: never}) as bob:
+    async with party(mesh) as alice, party(mesh, handlers={BlockRequest: never}) as bob:
         contact = await alice.meet(bob)
         began = trio.current_time()
         with pytest.raises(RequestTimeout, match=r"did not answer within 0\.2 s"):
-            await alice.exchange.ask(contact, QUERY, RecordReply, timeout=0.2)
+            await alice.exchange.ask(contact, QUERY, BlockReply, timeout=0.2)
         assert trio.current_time() - began < 5
 
 
@@ -128,7 +126,7 @@ async def test_an_unknown_sender_is_asked_for_at_who_delivered(mesh: Mesh) -> No
         assert answer is not None
         opened = carol.member
         opened.contacts.admit(bob.contact)
-        assert opened.opener.open(answer, opened.mesh_time()).payload == RecordReply(bob.contact.machine.encode())
+        assert opened.opener.open(answer, opened.mesh_time()).payload == BlockReply(bob.contact.machine.encode())
         assert bob.member.contacts.by_machine(carol.contact.machine) is not None
 
 
@@ -193,7 +191,7 @@ async def test_somebody_elses_answer_is_not_taken(mesh: Mesh) -> None:
         async def answer(stream: FrameStream, admission: object) -> None:
             assert isinstance(admission, Contact)
             await stream.read_frame(1 << 21)
-            await stream.write_frame(mallory.seal(RecordReply(b"mine"), admission))
+            await stream.write_frame(mallory.seal(BlockReply(b"mine"), admission))
 
         bob.host.serve(MESSAGE, answer)
         with pytest.raises(PeerRefused, match="somebody else answered in its place"):
