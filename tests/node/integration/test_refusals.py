@@ -32,6 +32,7 @@ from beemesh_node.protocol.messages import (
     Commit,
     CommitReply,
     ExecRequest,
+    IntroductionRequest,
     KeyedBlock,
     Leaving,
     ListReply,
@@ -51,6 +52,8 @@ from tests.node.integration.mesh import Operator
 from tests.node.integration.shared import SharedMesh, shared_pod
 from tests.node.integration.waiting import DEADLINE, until_async
 
+QUERY = IntroductionRequest(b"", "00" * 16)
+"""A question that every member may ask."""
 YEAR_MS = 365 * 86_400_000
 NOBODY = ClaimRef(str(uuid.uuid4()), 1, 0, 1, "00" * 16, "r1")
 LOGS = LogsRequest(NOBODY, "main", False, False, False, -1, 0, bytes(32))
@@ -177,7 +180,7 @@ async def test_a_message_of_another_mesh(mesh: SharedMesh, ghost: Insider) -> No
     counted = mesh.alpha.counted()
     sealer = Sealer(MeshId(bytes(32)), ghost.member.session.fingerprint, ghost.member.session.signing_key)
     query = BlockRequest(str(uuid.uuid4()))
-    assert await ghost.deliver(contact, sealer.sign(sealer.direct(query, contact.recipient, now_ms()))) is None
+    assert await ghost.deliver(contact, sealer.sign(sealer.direct(QUERY, contact.recipient, now_ms()))) is None
     assert counted.grown() == {"foreign_mesh": 1}
     assert await serves(ghost, contact)
 
@@ -191,7 +194,7 @@ async def test_a_member_whom_only_the_deliverer_believes(mesh: SharedMesh, ghost
     counted = mesh.alpha.counted()
     sealer = Sealer(contact.certificate.mesh_id, stranger.fingerprint, credentials.identity.signing)
     query = BlockRequest(str(uuid.uuid4()))
-    assert await ghost.deliver(contact, sealer.sign(sealer.direct(query, contact.recipient, now_ms()))) is None
+    assert await ghost.deliver(contact, sealer.sign(sealer.direct(QUERY, contact.recipient, now_ms()))) is None
     assert counted.grown() == {"unknown_sender": 1}
     assert await serves(ghost, contact)
 
