@@ -18,6 +18,8 @@ from beemesh_node.protocol.messages import (
     BlockRequest,
     IntroductionReply,
     IntroductionRequest,
+    RecordQuery,
+    RecordReply,
 )
 from tests.node.messaging.party import QUERY, another_session, now_ms, operator, party, until
 from tests.node.protocol.mesh import Mesh
@@ -40,8 +42,8 @@ async def test_what_is_not_answered_is_told(mesh: Mesh) -> None:
         with pytest.raises(RemoteFailure, match="somebody was quicker") as conflict:
             await alice.ask(contact)
         assert conflict.value.code == "Conflict"
-        with pytest.raises(RemoteFailure, match="BlockRequest is not answered here") as unknown:
-            await alice.exchange.ask(contact, BlockRequest("x"), BlockReply, timeout=5)
+        with pytest.raises(RemoteFailure, match="RecordQuery is not answered here") as unknown:
+            await alice.exchange.ask(contact, RecordQuery("x"), RecordReply, timeout=5)
         assert unknown.value.code == "NotFound"
         with pytest.raises(RemoteFailure):
             await alice.ask(contact)
@@ -70,10 +72,10 @@ async def test_a_handler_that_fails_ends_its_stream_only(mesh: Mesh) -> None:
     async def faulty(question: Question) -> object:
         raise ZeroDivisionError
 
-    async with party(mesh) as alice, party(mesh, handlers={BlockRequest: faulty}) as bob:
+    async with party(mesh) as alice, party(mesh, handlers={RecordQuery: faulty}) as bob:
         contact = await alice.meet(bob)
         with pytest.raises(PeerRefused, match="closed the stream without an answer"):
-            await alice.exchange.ask(contact, BlockRequest("x"), BlockReply, timeout=5)
+            await alice.exchange.ask(contact, RecordQuery("x"), RecordReply, timeout=5)
         assert bob.host.counters["contained.handler"] == 1
         assert await alice.ask(contact)
 
