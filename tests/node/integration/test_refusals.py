@@ -179,7 +179,6 @@ async def test_a_message_of_another_mesh(mesh: SharedMesh, ghost: Insider) -> No
     contact = await ghost.meet(mesh.alpha)
     counted = mesh.alpha.counted()
     sealer = Sealer(MeshId(bytes(32)), ghost.member.session.fingerprint, ghost.member.session.signing_key)
-    query = BlockRequest(str(uuid.uuid4()))
     assert await ghost.deliver(contact, sealer.sign(sealer.direct(QUERY, contact.recipient, now_ms()))) is None
     assert counted.grown() == {"foreign_mesh": 1}
     assert await serves(ghost, contact)
@@ -193,7 +192,6 @@ async def test_a_member_whom_only_the_deliverer_believes(mesh: SharedMesh, ghost
     ghost.member.contacts.admit(stranger)
     counted = mesh.alpha.counted()
     sealer = Sealer(contact.certificate.mesh_id, stranger.fingerprint, credentials.identity.signing)
-    query = BlockRequest(str(uuid.uuid4()))
     assert await ghost.deliver(contact, sealer.sign(sealer.direct(QUERY, contact.recipient, now_ms()))) is None
     assert counted.grown() == {"unknown_sender": 1}
     assert await serves(ghost, contact)
