@@ -65,6 +65,15 @@ class Operator:
         assert code is None or ran.code == code, f"beectl {' '.join(map(str, words))}: {ran}"
         return ran
 
+    def begin(self, *words: object, stdin: str) -> subprocess.Popen[bytes]:
+        """Start beectl and go on; what it says is not kept."""
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(self.command(*words), cwd=ROOT, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
+        assert process.stdin is not None
+        with process.stdin as pipe:
+            pipe.write(stdin.encode())
+        return process
+
     def json(self, *words: object, code: int = 0) -> Any:
         return json.loads(self.run(*words, "-o", "json", code=code).out)
 

@@ -12,7 +12,6 @@ from beemesh_node.messaging.directory import Contact
 from beemesh_node.protocol.messages import ListReply, ListRequest, Resource, WorkloadEntry
 from beemesh_node.protocol.record import open_record
 from tests.node.integration.insider import Credentials, Insider, insider
-from tests.node.integration.machine import ROOT
 from tests.node.integration.manifests import deployment
 from tests.node.integration.mesh import Operator
 from tests.node.integration.shared import SharedMesh
@@ -69,16 +68,9 @@ def duration_of(operator: Operator, name: str) -> float:
 
 def finishes(operator: Operator, name: str, within: float) -> bool:
     """Start an apply and kill it after so many seconds; whether it had ended before."""
-    text = json.dumps(declared(name))
-    with subprocess.Popen(
-        operator.command("apply", "-f", "-"),
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
+    with operator.begin("apply", "-f", "-", stdin=json.dumps(declared(name))) as process:
         try:
-            process.communicate(text.encode(), timeout=within)
+            process.wait(timeout=within)
             return True
         except subprocess.TimeoutExpired:
             process.kill()

@@ -26,8 +26,6 @@ from beemesh_node.protocol.header import HEADER_SIZE
 from beemesh_node.protocol.ids import MeshId, PeerId
 from beemesh_node.protocol.messages import (
     Ack,
-    BlockReply,
-    BlockRequest,
     ClaimRef,
     Commit,
     CommitReply,
@@ -74,7 +72,7 @@ async def ghost(ghost_machine: Machine) -> AsyncIterator[Insider]:
 
 async def serves(member: Insider, contact: Contact) -> bool:
     """Whether the machine answers an honest question."""
-    return await member.ask(contact, BlockRequest(str(uuid.uuid4())), BlockReply) == BlockReply(b"")
+    return await member.ask(contact, QUERY, IntroductionReply) == IntroductionReply(b"", b"")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +94,7 @@ async def serves(member: Insider, contact: Contact) -> bool:
 async def test_a_flipped_bit(mesh: SharedMesh, ghost: Insider, position: int, reason: str) -> None:
     contact = await ghost.meet(mesh.alpha)
     counted = mesh.alpha.counted()
-    message = bytearray(ghost.seal(BlockRequest(str(uuid.uuid4())), contact))
+    message = bytearray(ghost.seal(QUERY, contact))
     message[position] ^= 1
     assert await ghost.deliver(contact, bytes(message)) is None
     assert counted.grown() == {reason: 1}
@@ -106,7 +104,7 @@ async def test_a_flipped_bit(mesh: SharedMesh, ghost: Insider, position: int, re
 async def test_a_replay(mesh: SharedMesh, ghost: Insider) -> None:
     contact = await ghost.meet(mesh.alpha)
     counted = mesh.alpha.counted()
-    message = ghost.seal(BlockRequest(str(uuid.uuid4())), contact)
+    message = ghost.seal(QUERY, contact)
     assert await ghost.deliver(contact, message) is not None
     assert await ghost.deliver(contact, message) is None
     assert await ghost.deliver(contact, message) is None
@@ -133,7 +131,7 @@ async def test_a_broadcast_that_is_not_of_now(
 
 async def test_a_message_of_an_earlier_life(mesh: SharedMesh, ghost: Insider) -> None:
     before = await ghost.meet(mesh.beta)
-    message = ghost.seal(BlockRequest(str(uuid.uuid4())), before)
+    message = ghost.seal(QUERY, before)
     await trio.to_thread.run_sync(mesh.beta.restart, signal.SIGTERM)
     await until_async(lambda: before.peer not in ghost.host.peers(), "the old connection is gone")
     after = await ghost.meet(mesh.beta)
@@ -159,7 +157,7 @@ async def test_a_certificate_that_expires_while_connected(mesh: SharedMesh, ghos
         contact = await member.meet(mesh.alpha)
         counted = mesh.alpha.counted()
         await until_async(lambda: member.member.mesh_time() > end + 500, "the certificate is over")
-        assert await member.deliver(contact, member.seal(BlockRequest(str(uuid.uuid4())), contact)) is None
+        assert await member.deliver(contact, member.seal(QUERY, contact)) is None
         assert counted.grown() == {"expired": 1}
     assert await serves(ghost, await ghost.meet(mesh.alpha))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,13 +51,13 @@ def test_podman_that_stops_in_the_middle_of_a_start_comes_back(
 ) -> None:
     podman = mesh.alpha.podman
     assert podman is not None
-    logged = len(mesh.alpha.log)
-    begun = _storage(mesh.alpha)
-    admin.apply(deployment("halfway", replicas=2), wait=False)
-    until(lambda: '"event": "assignment"' in mesh.alpha.log[logged:], "alpha was asked to start pods")
-    if moment == "while it creates":
-        until(lambda: _storage(mesh.alpha) - begun, "Podman has begun to create a container")
-    podman.kill()
+    begun, scheduled = _storage(mesh.alpha), _scheduled(mesh)
+    with admin.begin("apply", "-f", "-", stdin=json.dumps(deployment("halfway", replicas=2))):
+        if moment == "when it is asked":
+            until(lambda: _scheduled(mesh) > scheduled, "it is scheduled")
+        else:
+            until(lambda: _storage(mesh.alpha) - begun, "Podman has begun to create a container")
+        podman.kill()
     podman.start()
 
     pods = until(_when_ready(mesh, admin, 2), "both pods run")
@@ -76,6 +77,11 @@ def frozen_beta(mesh: SharedMesh) -> Iterator[None]:
     yield
     mesh.beta.podman.start()
     mesh.settle(mesh.alpha, mesh.beta)
+
+
+def _scheduled(mesh: SharedMesh) -> int:
+    """How often a coordinator has given slots away."""
+    return sum(machine.log.count('"reason": "Scheduled"') for machine in (mesh.alpha, mesh.beta))
 
 
 def _storage(machine: Machine) -> set[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from beemesh_node.messaging.directory import Contact
 from beemesh_node.messaging.errors import PeerRefused, RemoteFailure
 from beemesh_node.messaging.exchange import Exchange
 from beemesh_node.messaging.wire import MAX_DIRECT, MESSAGE
@@ -112,11 +113,14 @@ async def test_two_introductions_are_one_too_many(mesh: Mesh) -> None:
 
 
 def _show_instead(monkeypatch: pytest.MonkeyPatch, entry: Party, introduction: IntroductionReply) -> None:
-    """Let the entry show this once in place of who asks through it."""
-    honest, left = Exchange._put, [introduction]
+    """Have the entry show this, once, of who asks it to be joined to another."""
+    honest = Exchange._put
+    shown: list[IntroductionReply] = []
 
-    async def put(door: Exchange, stream: FrameStream, contact: object, payload: object) -> bytes:
-        dishonest = left and door is entry.exchange and isinstance(payload, IntroductionReply)
-        return await honest(door, stream, contact, left.pop() if dishonest else payload)  # type: ignore[arg-type]
+    async def put(door: Exchange, stream: FrameStream, contact: Contact, payload: object) -> bytes:
+        if door is entry.exchange and isinstance(payload, IntroductionReply) and not shown:
+            shown.append(payload)
+            payload = introduction
+        return await honest(door, stream, contact, payload)
 
     monkeypatch.setattr(Exchange, "_put", put)
