@@ -6,6 +6,7 @@ import ipaddress
 
 from beemesh_node.protocol.certificate import Certificate
 from beemesh_node.protocol.messages import MachineEntry, Presence
+from beemesh_node.protocol.root import CLOCK_ALLOWANCE_MS
 from beemesh_node.workloads.kubernetes.shapes import Shape, condition, filled
 from beemesh_node.workloads.kubernetes.times import human_duration, timestamp
 from beemesh_node.workloads.quantity import format_bytes, format_cpu
@@ -38,7 +39,7 @@ def node(entry: MachineEntry, certificate: Certificate, now: int) -> Shape:
         "metadata": filled(
             name=certificate.name,
             uid=entry.machine,
-            creationTimestamp=timestamp(certificate.not_before),
+            creationTimestamp=timestamp(certificate.not_before + CLOCK_ALLOWANCE_MS),
             labels=dict(sorted(labels.items())),
         ),
         "spec": filled(

@@ -12,7 +12,7 @@ from beemesh_node.daemon.ways import Ways
 from beemesh_node.messaging.errors import MeshUnreachable
 from beemesh_node.network.api import Unreachable
 from beemesh_node.protocol.ids import MachineId
-from beemesh_node.protocol.messages import RecordReply
+from beemesh_node.protocol.messages import BlockReply
 from tests.node.messaging.party import QUERY, SECONDS, Party, now_ms, party
 from tests.node.protocol.mesh import Mesh
 
@@ -34,7 +34,7 @@ async def ask(asker: Party, target: Party, *addresses: str) -> str:
     asker.member.contacts.admit(target.contact)
     ways = ways_of(asker, **{target.contact.machine: addresses})
     peers = Peers(asker.exchange, asker.member.contacts, asker.host, ways)
-    return (await peers.ask(target.contact.machine, QUERY, RecordReply, timeout=SECONDS)).record.decode()
+    return (await peers.ask(target.contact.machine, QUERY, BlockReply, timeout=SECONDS)).block.decode()
 
 
 async def test_a_machine_is_dialled_where_its_presence_says(mesh: Mesh) -> None:
@@ -73,7 +73,7 @@ async def test_a_machine_that_was_not_met_cannot_be_asked(mesh: Mesh) -> None:
     async with party(mesh) as asker:
         peers = Peers(asker.exchange, asker.member.contacts, asker.host, ways_of(asker))
         with pytest.raises(MeshUnreachable, match="not been met"):
-            await peers.ask(MachineId("f" * 32), QUERY, RecordReply, timeout=SECONDS)
+            await peers.ask(MachineId("f" * 32), QUERY, BlockReply, timeout=SECONDS)
 
 
 async def test_a_relay_connects_to_whom_it_passes_questions_on(mesh: Mesh) -> None:

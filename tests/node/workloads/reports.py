@@ -23,6 +23,7 @@ from beemesh_node.protocol.messages import (
     WorkloadEntry,
 )
 from beemesh_node.protocol.record import Record, RevisionRef
+from beemesh_node.protocol.root import CLOCK_ALLOWANCE_MS
 from beemesh_node.workloads.pod import PodPhase
 from tests.node.workloads.manifests import (
     UID,
@@ -174,7 +175,7 @@ CERTIFICATE = Certificate(
     guardian=True,
     namespaces=(),
     verbs=(),
-    not_before=CREATED,
+    not_before=CREATED - CLOCK_ALLOWANCE_MS,
     not_after=CREATED + 10**11,
 )
 MEMBER = MachineEntry(MACHINE, b"", b"", PRESENCE, 1000, True)
