@@ -30,6 +30,7 @@ from beemesh_node.protocol.messages import (
     Commit,
     CommitReply,
     ExecRequest,
+    IntroductionReply,
     IntroductionRequest,
     KeyedBlock,
     Leaving,
