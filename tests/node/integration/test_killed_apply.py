@@ -15,6 +15,7 @@ from tests.node.integration.insider import Credentials, Insider, insider
 from tests.node.integration.manifests import deployment
 from tests.node.integration.mesh import Operator
 from tests.node.integration.shared import SharedMesh
+from tests.node.integration.waiting import until
 
 SEEDS = 15
 RUNNING = ("w0", "w5", "w10", "untouched")
@@ -53,7 +54,8 @@ def test_applying_again_converges(mesh: SharedMesh, admin: Operator) -> None:
     assert ready == {name: int(name in RUNNING) for name in [*names, "untouched"]}
     assert len({**mesh.alpha.containers(), **mesh.beta.containers()}) == len(RUNNING)
     assert admin.apply(*map(declared, names), wait=False).out.count("unchanged") == SEEDS
-    admin.delete("-n", NAMESPACE, "deployment", "untouched", *names)
+    admin.run("delete", "-n", NAMESPACE, "deployment", "untouched", *names)
+    until(lambda: not {**mesh.alpha.containers(), **mesh.beta.containers()}, "all pods are gone")
 
 
 def declared(name: str) -> dict[str, Any]:
