@@ -39,7 +39,7 @@ def all_machines() -> Iterator[list[machines.Machine]]:
 @pytest.fixture
 def declare(tmp_path: Path) -> Iterator[Declare]:
     """Declare a Deployment like examples/hello.yml under another name; it is deleted afterwards."""
-    names: list[str] = []
+    names: set[str] = set()
 
     def apply(name: str, *, replicas: int = 2, image: str | None = None, **pod_spec: object) -> str:
         manifest = yaml.safe_load(HELLO_MANIFEST.read_text())
@@ -54,7 +54,7 @@ def declare(tmp_path: Path) -> Iterator[Declare]:
         spec["template"]["spec"].update(pod_spec)
         path = tmp_path / f"{name}.yml"
         path.write_text(yaml.safe_dump(manifest))
-        names.append(name)
+        names.add(name)
         return mesh.beectl("apply", "-f", str(path))
 
     yield apply
