@@ -28,16 +28,22 @@ _NEXT = (
 
 def _prepare() -> str:
     """Make this computer able to run lab machines; return the name of their image."""
-    host = hosts.detect()
-    if missing := hosts.missing_packages(host):
-        with step(f"Installing {' '.join(missing)}"):
-            hosts.install(missing)
+    host = _install(testing=False)
     hosts.prepare_podman(host)
     machines.make_key()
     with step(f"Image of a machine (Debian {host.machine_suite})"):
         name = image.machine_image(host)
         machines.write_common_inventory(host, name)
     return name
+
+
+def _install(*, testing: bool) -> hosts.Host:
+    """Install what is missing on this computer; return what it is."""
+    host = hosts.detect()
+    if missing := hosts.missing_packages(host, testing=testing):
+        with step(f"Installing {' '.join(missing)}"):
+            hosts.install(missing)
+    return host
 
 
 def _attach() -> None:
@@ -187,6 +193,7 @@ def down() -> None:
 @click.option("--no-lab", is_flag=True, help="Only what needs no machines.")
 def test(no_lab: bool) -> None:
     """Run every test: style, types, imports, the node's own, machines of a lab, Molecule."""
+    hosts.prepare_podman(_install(testing=True))
     suite.run_static()
     if no_lab:
         return

@@ -22,6 +22,11 @@ _PROGRAMS = {
     "openssh-client": "/usr/bin/ssh",
     "iproute2": "/usr/sbin/ip",
 }
+_TEST_PROGRAMS = {
+    "flatbuffers-compiler": "/usr/bin/flatc",
+    "procps": "/usr/bin/ps",
+    "tcpdump": "/usr/bin/tcpdump",
+}
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,9 @@ def detect() -> Host:
     )
 
 
-def missing_packages(host: Host) -> list[str]:
-    """The Debian packages that a lab needs and that are not installed."""
-    wanted = dict(_PROGRAMS)
+def missing_packages(host: Host, *, testing: bool = False) -> list[str]:
+    """The Debian packages that a lab needs, and with `testing` the tests, and that are not installed."""
+    wanted = _PROGRAMS | (_TEST_PROGRAMS if testing else {})
     wanted[host.oci_runtime] = shutil.which(host.oci_runtime) or f"/usr/bin/{host.oci_runtime}"
     return sorted(package for package, file in wanted.items() if not Path(file).exists())
 
