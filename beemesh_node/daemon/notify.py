@@ -18,10 +18,6 @@ class ServiceManager:
         """Start-up is over; `systemctl start` returns."""
         self._notifier.notify(f"READY=1\nSTATUS={status}")
 
-    def reloading(self) -> None:
-        """A reload has begun; `ready` ends it."""
-        self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={int(trio.current_time() * 1e6)}")
-
     def stopping(self) -> None:
         """Shutdown has begun."""
         self._notifier.notify("STOPPING=1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from beemesh_node.membership.closeness import GUARDIANS
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -13,7 +15,7 @@ class Config:
     """Drawn anew at each start of the daemon: makes task ids unlike those of an earlier life."""
     started_at_ms: int = 0
     """Mesh time of the daemon's start: reports of a later life count as newer."""
-    guardians: int = 5
+    guardians: int = GUARDIANS
     """k: how many machines keep a declaration and answer for it."""
     settle: float = 3.0
     """After its own start a guardian gives others this long to be heard before it repairs what was there before."""

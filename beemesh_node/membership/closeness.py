@@ -14,6 +14,9 @@ from heapq import nsmallest
 from beemesh_node.membership.member import Member
 from beemesh_node.protocol.ids import MachineId
 
+GUARDIANS = 5
+"""k: how many machines keep a declaration and answer for it. Daemons and commands must agree on it."""
+
 
 @lru_cache(maxsize=65_536)
 def position(name: str) -> int:

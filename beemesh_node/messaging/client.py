@@ -11,7 +11,7 @@ from typing import TypeVar, final
 import trio
 
 from beemesh_node.membership.clock import MeshClock
-from beemesh_node.membership.closeness import guardians_of
+from beemesh_node.membership.closeness import GUARDIANS, guardians_of
 from beemesh_node.membership.member import Member, member_of
 from beemesh_node.messaging.directory import Contact, ContactBook
 from beemesh_node.messaging.duplex import SealedDuplex
@@ -34,9 +34,6 @@ from beemesh_node.protocol.messages import (
 )
 from beemesh_node.protocol.session import LocalSession
 from beemesh_node.protocol.trust import TrustStore
-
-GUARDIANS = 5
-"""k of the design: how many machines keep a declaration."""
 
 _LIST_WITHIN = 10.0
 
