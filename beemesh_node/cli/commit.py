@@ -11,7 +11,7 @@ from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.survey import reachable
 from beemesh_node.cli.terminal import printable
 from beemesh_node.protocol.errors import ProtocolError
-from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import Commit, CommitReply
 from beemesh_node.protocol.record import AttestedRecord, open_record
 
@@ -35,7 +35,8 @@ async def commit(mesh: Mesh, subject: str, attested: AttestedRecord, message: Co
     guardians may hold the record all the same, and would then hand it on: the error says so.
     """
     session = mesh.session
-    guardians = session.guardians(Uid(attested.record.uid))
+    record = attested.record
+    guardians = session.guardians(record.namespace, record.kind, record.name)
     if not guardians:
         raise CliError(f"{subject}: no machine of the mesh can be reached to store it; see `beectl get machines`")
     majority = len(guardians) // 2 + 1

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from beemesh_node.cli import describe
+from beemesh_node.cli.listing import declared, replicas
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.shapes import Shape, Specs, event_shape, machine_shape, pod_shape, workload_shape
-from beemesh_node.cli.survey import Declaration, Survey, survey, survey_events, survey_pods
+from beemesh_node.cli.survey import Declaration, Survey, merge_events, responsible, survey_events, survey_pods
 from beemesh_node.cli.targets import Target
 from beemesh_node.cli.times import date
-from beemesh_node.protocol.ids import Uid
+from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import ClaimReport, EventReport
 
 
@@ -39,10 +40,11 @@ async def machines(mesh: Mesh, target: Target) -> list[str]:
 
 async def workloads(mesh: Mesh, target: Target) -> list[str]:
     """Declarations: Deployments with their pods, bare Pods with their replica."""
-    seen = await survey(mesh.session, mesh.chain, namespace=mesh.namespace, name=target.name, content=True)
+    names = _names(target)
+    seen = await declared(mesh, mesh.namespace, target.resource.kind, names, content=True)
     specs = Specs.of(seen.declarations)
-    reports, _ = await survey_pods(mesh.session, namespace=mesh.namespace)
-    events = await _events(mesh)
+    reports, _ = await replicas(mesh, mesh.namespace, names)
+    events = await _events(mesh, seen, reports, target)
     found = []
     for declaration in seen.running():
         record = declaration.attested.record
@@ -56,10 +58,12 @@ async def workloads(mesh: Mesh, target: Target) -> list[str]:
 
 async def pods(mesh: Mesh, target: Target) -> list[str]:
     """Replicas, by their own name; a bare Pod also by the name that it was declared with."""
-    reports, _ = await survey_pods(mesh.session, namespace=mesh.namespace)
-    seen = await survey(mesh.session, mesh.chain, namespace=mesh.namespace, content=True)
+    names = _names(target)
+    reports, _ = await replicas(mesh, mesh.namespace, names)
+    workloads_of = (*names, *sorted({report.workload for report in reports})) if names else ()
+    seen = await declared(mesh, mesh.namespace, "", workloads_of, content=True)
     specs = Specs.of(seen.declarations)
-    events = await _events(mesh)
+    events = await _events(mesh, seen, reports, target)
     found = []
     for report in reports:
         is_declared = specs.kind(report.claim.uid) == "Pod" and report.workload == target.name
@@ -108,7 +112,7 @@ def _workload(
 
 def _facts(mesh: Mesh, seen: Survey, declaration: Declaration) -> dict[str, str]:
     record, entry = declaration.attested.record, declaration.entry
-    guardians = [mesh.machine_name(machine) for machine in mesh.session.guardians(Uid(record.uid))]
+    guardians = [mesh.machine_name(machine) for machine in mesh.session.guardians(*declaration.key)]
     facts = {
         "Declared by": f"{declaration.attested.owner.name} (version {record.sequence})",
         "Revision": str(record.revisions[-1].number) if record.revisions else "",
@@ -127,6 +131,20 @@ def _where(mesh: Mesh, reports: Sequence[ClaimReport]) -> str:
     return ", ".join(mesh.machine_name(report.claim.machine) for report in reports)
 
 
-async def _events(mesh: Mesh) -> Sequence[EventReport]:
-    events, _ = await survey_events(mesh.session, namespace=mesh.namespace)
-    return events
+def _names(target: Target) -> tuple[str, ...]:
+    return (target.name,) if target.name else ()
+
+
+async def _events(mesh: Mesh, seen: Survey, reports: Sequence[ClaimReport], target: Target) -> Sequence[EventReport]:
+    """What happened: of one thing as those responsible for it and those that run it remember, else as all do."""
+    if not target.name:
+        events, _ = await survey_events(mesh.session, namespace=mesh.namespace)
+        return events
+    found: list[EventReport] = []
+    for declaration in seen.declarations:
+        uid = declaration.attested.record.uid
+        runners = [MachineId(report.claim.machine) for report in reports if report.claim.uid == uid]
+        asked = (*responsible(mesh.session, mesh.namespace, [declaration.key[1:]]), *runners)
+        events, _ = await survey_events(mesh.session, namespace=mesh.namespace, uid=uid, machines=asked)
+        found += events
+    return merge_events(found)

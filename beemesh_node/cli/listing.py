@@ -9,7 +9,7 @@ from beemesh_node.cli.errors import InvalidInputError
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.output import Table
 from beemesh_node.cli.shapes import Shape, Specs, event_shape, machine_shape, pod_shape, workload_shape
-from beemesh_node.cli.survey import Survey, survey, survey_events, survey_pods
+from beemesh_node.cli.survey import Survey, merge_pods, survey, survey_events, survey_pods
 from beemesh_node.cli.targets import ResourceType
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import MachineId
@@ -85,8 +85,8 @@ def _machines(mesh: Mesh) -> Listing:
 
 
 async def _workloads(mesh: Mesh, query: Query) -> Listing:
-    seen = await survey(mesh.session, mesh.chain, namespace=query.namespace, name=_only(query.names), content=True)
-    reports, silent = await survey_pods(mesh.session, namespace=query.namespace)
+    seen = await declared(mesh, query.namespace, query.resource.kind, query.names, content=True)
+    reports, silent = await replicas(mesh, query.namespace, query.names)
     pods = by_uid(reports)
     specs = Specs.of(seen.running())
     shapes = []
@@ -103,11 +103,35 @@ async def _workloads(mesh: Mesh, query: Query) -> Listing:
 
 async def _pods(mesh: Mesh, query: Query) -> Listing:
     detailed = query.detailed or bool(query.selector)
-    reports, silent = await survey_pods(mesh.session, namespace=query.namespace)
-    seen: Survey = await survey(mesh.session, mesh.chain, namespace=query.namespace, content=detailed)
+    reports, silent = await replicas(mesh, query.namespace, query.names)
+    workloads = sorted({report.workload for report in reports}) if query.names else ()
+    seen = await declared(mesh, query.namespace, "", workloads, content=detailed)
     specs = Specs.of(seen.declarations)
     shapes = tuple(pod_shape(mesh, report, specs) for report in reports)
     return Listing(shapes, {**silent, **seen.silent}, specs.unreadable if detailed else {})
+
+
+async def declared(mesh: Mesh, namespace: str, kind: str, names: Sequence[str], *, content: bool) -> Survey:
+    """What is declared under these names, or at all if there are none; an empty `kind` is any."""
+    seen = [
+        await survey(mesh.session, mesh.chain, namespace=namespace, kind=kind, name=name, content=content)
+        for name in dict.fromkeys(names or ("",))
+    ]
+    silent = {machine: why for each in seen for machine, why in each.silent.items()}
+    return Survey(tuple(found for each in seen for found in each.declarations), silent)
+
+
+async def replicas(
+    mesh: Mesh, namespace: str, names: Sequence[str]
+) -> tuple[tuple[ClaimReport, ...], Mapping[MachineId, str]]:
+    """The pods of these names, their own or their workloads', or all if there are none; and who did not answer."""
+    found: list[ClaimReport] = []
+    silent: dict[MachineId, str] = {}
+    for name in dict.fromkeys(names or ("",)):
+        reports, unheard = await survey_pods(mesh.session, namespace=namespace, name=name)
+        found += reports
+        silent.update(unheard)
+    return merge_pods(found), silent
 
 
 async def _events(mesh: Mesh, query: Query) -> Listing:
@@ -121,11 +145,6 @@ def by_uid(reports: Sequence[ClaimReport]) -> dict[str, tuple[ClaimReport, ...]]
     for report in reports:
         found[report.claim.uid] = (*found.get(report.claim.uid, ()), report)
     return found
-
-
-def _only(names: Sequence[str]) -> str:
-    """The name to ask machines for: the only one, else all."""
-    return names[0] if len(names) == 1 else ""
 
 
 def _by_name(shape: Shape) -> tuple[str, str, str]:

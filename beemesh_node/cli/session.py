@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from beemesh_node.protocol.ids import MachineId, Uid
+    from beemesh_node.protocol.ids import MachineId
     from beemesh_node.protocol.messages import ExecRequest, LogsRequest, MachineEntry
     from beemesh_node.protocol.sealed_stream import FrameKind
 
@@ -56,6 +56,6 @@ class Session(Protocol):
         """Open the sealed stream that a request asks for."""
         ...
 
-    def guardians(self, uid: Uid) -> tuple[MachineId, ...]:
-        """The machines responsible for a declaration, closest first."""
+    def guardians(self, namespace: str, kind: str, name: str) -> tuple[MachineId, ...]:
+        """The machines responsible for whatever is declared under a name, closest first."""
         ...

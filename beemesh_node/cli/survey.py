@@ -21,6 +21,8 @@ from beemesh_node.protocol.messages import (
     WorkloadEntry,
 )
 from beemesh_node.protocol.record import AttestedRecord, open_record
+from beemesh_node.workloads.manifest import WORKLOADS
+from beemesh_node.workloads.names import workload_of
 
 Chain = Callable[[bytes], Certificate]
 """Verifies a certificate's bytes against the trusted roots, without its dates."""
@@ -93,12 +95,43 @@ def reachable(session: Session) -> tuple[MachineId, ...]:
     return tuple(dict.fromkeys((session.entry, *found)))
 
 
+def responsible(session: Session, namespace: str, names: Iterable[tuple[str, str]]) -> tuple[MachineId, ...]:
+    """The guardians of these (kind, name) that are worth asking; none if it is not said which namespace is meant."""
+    if not namespace:
+        return ()
+    found = dict.fromkeys(machine for kind, name in names for machine in session.guardians(namespace, kind, name))
+    in_reach = set(reachable(session))
+    return tuple(machine for machine in found if machine in in_reach)
+
+
+async def ask_responsible(
+    session: Session, namespace: str, names: Iterable[tuple[str, str]], request: ListRequest
+) -> Gathered[ListReply]:
+    """Ask the guardians of these (kind, name); all machines where there are none, or none of them answers.
+
+    A name is the business of its guardians, its runners and its operators only.
+    """
+    guardians = responsible(session, namespace, names)
+    if not guardians:
+        return await gather(session, reachable(session), request, ListReply)
+    answers = await gather(session, guardians, request, ListReply)
+    if answers.replies:
+        return answers
+    others = [machine for machine in reachable(session) if machine not in guardians]
+    further = await gather(session, others, request, ListReply)
+    return Gathered(further.replies, {**answers.silent, **further.silent})
+
+
 async def survey(
-    session: Session, chain: Chain, *, namespace: str = "", name: str = "", uid: str = "", content: bool = False
+    session: Session, chain: Chain, *, namespace: str = "", kind: str = "", name: str = "", content: bool = False
 ) -> Survey:
-    """Ask all reachable machines what is declared; keep for each declaration the greatest record that is genuine."""
-    request = ListRequest(Resource.WORKLOADS, namespace=namespace, name=name, uid=uid, content=content)
-    answers = await gather(session, reachable(session), request, ListReply)
+    """Ask what is declared; keep for each declaration the greatest record that is genuine.
+
+    With a `name` its guardians are asked (an empty `kind` is any), otherwise all reachable machines.
+    """
+    request = ListRequest(Resource.WORKLOADS, namespace=namespace, name=name, content=content)
+    names = [(each, name) for each in ((kind,) if kind else WORKLOADS)] if name else []
+    answers = await ask_responsible(session, namespace, names, request)
     return merge_declarations(answers, chain)
 
 
@@ -137,11 +170,15 @@ def _merge(known: Declaration, other: Declaration, machine: MachineId) -> Declar
 
 
 async def survey_pods(
-    session: Session, *, namespace: str = "", name: str = "", uid: str = ""
+    session: Session, *, namespace: str = "", name: str = ""
 ) -> tuple[tuple[ClaimReport, ...], Mapping[MachineId, str]]:
-    """The pods that machines tell of, each as its newest report has it, and who did not answer."""
-    request = ListRequest(Resource.PODS, namespace=namespace, name=name, uid=uid)
-    answers = await gather(session, reachable(session), request, ListReply)
+    """The pods that machines tell of, each as its newest report has it, and who did not answer.
+
+    With the `name` of a pod or of its workload, those are asked who are responsible for the workload.
+    """
+    request = ListRequest(Resource.PODS, namespace=namespace, name=name)
+    names = [*((kind, name) for kind in WORKLOADS), ("Deployment", workload_of(name))] if name else []
+    answers = await ask_responsible(session, namespace, names, request)
     return merge_pods(report for reply in answers.replies.values() for report in reply.pods), answers.silent
 
 
@@ -159,11 +196,11 @@ def merge_pods(reports: Iterable[ClaimReport]) -> tuple[ClaimReport, ...]:
 
 
 async def survey_events(
-    session: Session, *, namespace: str = "", name: str = "", uid: str = ""
+    session: Session, *, namespace: str = "", uid: str = "", machines: Iterable[MachineId] | None = None
 ) -> tuple[tuple[EventReport, ...], Mapping[MachineId, str]]:
-    """The events that machines remember, oldest first, and who did not answer."""
-    request = ListRequest(Resource.EVENTS, namespace=namespace, name=name, uid=uid)
-    answers = await gather(session, reachable(session), request, ListReply)
+    """The events that `machines` (all that can be reached) remember, oldest first, and who did not answer."""
+    request = ListRequest(Resource.EVENTS, namespace=namespace, uid=uid)
+    answers = await gather(session, reachable(session) if machines is None else machines, request, ListReply)
     return merge_events(event for reply in answers.replies.values() for event in reply.events), answers.silent
 
 

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import trio
 
 from beemesh_node.cli.errors import CliError, TimedOutError
-from beemesh_node.cli.gather import gather
 from beemesh_node.cli.mesh import Mesh
-from beemesh_node.cli.survey import Declaration, merge_declarations, merge_pods, reachable, survey_events
+from beemesh_node.cli.survey import Declaration, ask_responsible, merge_declarations, merge_pods, survey_events
 from beemesh_node.cli.terminal import printable
-from beemesh_node.protocol.ids import MachineId, Uid
-from beemesh_node.protocol.messages import ClaimReport, ListReply, ListRequest, Resource
-from beemesh_node.protocol.record import AttestedRecord
+from beemesh_node.protocol.messages import ClaimReport, ListRequest, Resource
+from beemesh_node.protocol.record import AttestedRecord, Record
 from beemesh_node.workloads.kubernetes import Progress, progress
 from beemesh_node.workloads.spec import WorkloadSpec
 
@@ -34,15 +32,13 @@ class View:
     pods: tuple[ClaimReport, ...]
 
 
-async def look(mesh: Mesh, uid: str) -> View:
-    """Ask the guardians of a declaration how it is, or all machines where none is a guardian."""
-    session = mesh.session
-    machines = [machine for machine in session.guardians(Uid(uid)) if machine in set(reachable(session))]
-    asked: Sequence[MachineId] = machines or reachable(session)
+async def look(mesh: Mesh, record: Record) -> View:
+    """Ask the guardians of a declaration how it is."""
+    session, uid, names = mesh.session, record.uid, [(record.kind, record.name)]
     found: dict[Resource, tuple[Declaration | None, tuple[ClaimReport, ...]]] = {}
 
     async def ask(resource: Resource) -> None:
-        answers = await gather(session, asked, ListRequest(resource, uid=uid), ListReply)
+        answers = await ask_responsible(session, record.namespace, names, ListRequest(resource, uid=uid))
         declarations = merge_declarations(answers, mesh.chain).declarations
         pods = merge_pods(report for reply in answers.replies.values() for report in reply.pods)
         found[resource] = (next((each for each in declarations if each.attested.record.uid == uid), None), pods)
@@ -65,7 +61,7 @@ async def wait_for_rollout(
     with trio.move_on_after(seconds):
         pace = _Pace()
         while True:
-            view = await look(mesh, attested.record.uid)
+            view = await look(mesh, attested.record)
             if view.declaration is not None:
                 _check_superseded(name, attested, view.declaration)
             counts = progress(spec, view.pods, mesh.session.mesh_time_ms)
@@ -83,21 +79,23 @@ async def wait_for_rollout(
     raise TimedOutError(f"{name}: after {seconds:g} s {missing}{why}.{_next_step(name)}")
 
 
-async def wait_for_end(mesh: Mesh, uids: Sequence[str], name: str, seconds: float, say: Callable[[str], None]) -> None:
+async def wait_for_end(
+    mesh: Mesh, records: Sequence[Record], name: str, seconds: float, say: Callable[[str], None]
+) -> None:
     """Wait until no machine runs a replica of these deleted declarations any more. Raises `TimedOutError`."""
     left: dict[str, tuple[ClaimReport, ...]] = {}
     with trio.move_on_after(seconds):
-        for uid in uids:
+        for record in records:
             pace = _Pace()
             while True:
-                view = await look(mesh, uid)
-                left[uid] = view.pods
+                view = await look(mesh, record)
+                left[record.uid] = view.pods
                 if not view.pods:
                     break
                 say(f"{name}: {len(view.pods)} pods are still ending")
                 await pace.next(mesh)
-    remaining = [report for uid in uids for report in left.get(uid, ())]
-    if remaining or len(left) < len(uids):
+    remaining = [report for record in records for report in left.get(record.uid, ())]
+    if remaining or len(left) < len(records):
         where = ", ".join(f"{report.pod_name} on {mesh.machine_name(report.claim.machine)}" for report in remaining)
         raise TimedOutError(f"{name}: deleted, but after {seconds:g} s not ended everywhere: {where or 'no answer'}")
 

@@ -53,13 +53,14 @@ class WorkloadClient:
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
 
-    async def survey(self, namespace: str, *, name: str = "", content: bool = False) -> Survey:
-        """What is declared in a namespace (empty: in all)."""
-        return await survey(self._mesh.session, self._mesh.chain, namespace=namespace, name=name, content=content)
+    async def survey(self, namespace: str, kind: str, name: str, *, content: bool = False) -> Survey:
+        """What is declared under a name; an empty `kind` is any."""
+        session, chain = self._mesh.session, self._mesh.chain
+        return await survey(session, chain, namespace=namespace, kind=kind, name=name, content=content)
 
     async def find(self, namespace: str, kind: str, name: str) -> Live:
         """The declaration that runs under a name, with its content; an empty `kind` is any."""
-        seen = await self.survey(namespace, name=name, content=True)
+        seen = await self.survey(namespace, kind, name, content=True)
         found = [each for each in seen.running() if each.key[2] == name and kind in ("", each.key[1])]
         if len(found) > 1:
             kinds = ", ".join(f"{each.key[1].lower()}/{name}" for each in found)
@@ -120,7 +121,7 @@ class WorkloadClient:
 
     async def delete(self, namespace: str, kind: str, name: str) -> list[Outcome]:
         """Delete everything that is declared under a name, whichever of it runs."""
-        seen = await self.survey(namespace, name=name)
+        seen = await self.survey(namespace, kind, name)
         keys = dict.fromkeys(
             each.key for each in seen.declarations if each.key[2] == name and kind in ("", each.key[1])
         )
@@ -133,7 +134,7 @@ class WorkloadClient:
         return [await self._send(changes.tombstone(each), dry_run=False) for each in live]
 
     async def _live(self, workload: KubernetesObject) -> tuple[Live | None, Sequence[Declaration]]:
-        seen = await self.survey(workload.namespace, name=workload.name, content=True)
+        seen = await self.survey(workload.namespace, workload.kind, workload.name, content=True)
         under = seen.under(workload.namespace, workload.kind, workload.name)
         live = next((each for each in under if not each.deleted), None)
         return None if live is None else open_live(live), under

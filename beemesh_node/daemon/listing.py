@@ -120,10 +120,9 @@ class Listing:
         )
 
     def _pods(self, request: ListRequest, asker: Certificate) -> Iterable[tuple[str, ClaimReport]]:
-        known = [
-            report for overview in self._core.workloads() for report in self._core.claims(overview.declaration.uid)
-        ]
-        # Own claims again: those of a declaration that is deleted go on until their pods have ended.
+        # Of deleted declarations too: their claims go on until their pods have ended.
+        known = [report for holding in self._registry for report in self._core.claims(Uid(holding.attested.record.uid))]
+        # Own claims again: of some there may be no record here.
         reports = {report.pod_uid: report for report in (*known, *self._core.own_claims())}
         for report in reports.values():
             names = (report.workload, report.pod_name)

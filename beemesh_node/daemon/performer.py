@@ -158,7 +158,7 @@ class Performer:
             log.info("not told", machine=machine, what=type(payload).__name__, error=str(error))
 
     async def _release(self, effect: OfferRelease) -> None:
-        holding = self._registry.get(Uid(effect.claim.uid))
+        holding = self._registry.get(effect.shown)
         if holding is not None:
             cid = holding.attested.record.cid
             blocks = (holding.blocks[cid],) if cid in holding.blocks else ()

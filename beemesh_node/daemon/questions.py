@@ -114,7 +114,7 @@ class Questions:
 
         Whoever assigns may be behind, or lie. Those that cannot be reached in time have no say.
         """
-        others = [each for each in self._decisions.core.guardians(declaration.uid) if each not in (sender, self._me)]
+        others = [each for each in self._decisions.core.guardians(declaration.path) if each not in (sender, self._me)]
         newer: list[bool] = []
 
         async def ask(machine: MachineId) -> None:

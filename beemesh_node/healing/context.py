@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from beemesh_node.healing.claims import ClaimTable
 from beemesh_node.healing.config import Config
-from beemesh_node.healing.declaration import Declaration, reigning
+from beemesh_node.healing.declaration import Declaration, NamePath, reigning
 from beemesh_node.healing.notes import Notes
 from beemesh_node.healing.outbox import Outbox
+from beemesh_node.membership.closeness import key_of_name
 from beemesh_node.membership.table import MemberTable
 from beemesh_node.protocol.ids import MachineId, Uid
 
@@ -25,7 +26,7 @@ class Context:
     claims: ClaimTable
     declarations: dict[Uid, Declaration] = field(default_factory=dict)
     """The newest version of everything that is stored here, tombstones included."""
-    names: dict[tuple[str, str, str], set[Uid]] = field(default_factory=dict)
+    names: dict[NamePath, set[Uid]] = field(default_factory=dict)
     dirty: dict[Uid, None] = field(default_factory=dict)
     """Declarations to be looked at before the present call ends, in this order."""
 
@@ -33,13 +34,17 @@ class Context:
         """Have a declaration looked at."""
         self.dirty[uid] = None
 
-    def guardians(self, uid: Uid) -> tuple[MachineId, ...]:
-        """Return the guardians of a declaration, by rank."""
-        return self.members.guardians(uid, self.config.guardians)
+    def guardians(self, path: NamePath) -> tuple[MachineId, ...]:
+        """Return the guardians of a name, by rank: all declarations under it have the same."""
+        return self.members.guardians(key_of_name(*path), self.config.guardians)
+
+    def guardians_of(self, uid: Uid) -> tuple[MachineId, ...]:
+        """Return the guardians of a declaration that is stored here, by rank."""
+        return self.guardians(self.declarations[uid].path)
 
     def rank(self, uid: Uid) -> int | None:
-        """Return this machine's rank among the guardians; None if it is none of them."""
-        guardians = self.guardians(uid)
+        """Return this machine's rank among the guardians of a stored declaration; None if it is none of them."""
+        guardians = self.guardians_of(uid)
         return guardians.index(self.me) if self.me in guardians else None
 
     def store(self, declaration: Declaration, now: float) -> bool:
@@ -59,9 +64,12 @@ class Context:
 
     def reigns(self, declaration: Declaration) -> bool:
         """Whether this is the live declaration of its name that runs, as far as is known here."""
-        rivals = (self.declarations[uid] for uid in self.names.get(declaration.path, ()))
-        winner = reigning(rivals)
+        winner = self.reigning(declaration.path)
         return winner is None or winner.uid == declaration.uid
+
+    def reigning(self, path: NamePath) -> Declaration | None:
+        """Return the live declaration that runs under a name, as far as is known here."""
+        return reigning(self.declarations[uid] for uid in self.names.get(path, ()))
 
     def name(self, machine: str) -> str:
         """Return the name by which people know a machine."""

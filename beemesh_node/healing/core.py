@@ -16,6 +16,7 @@ from beemesh_node.healing import events as ev
 from beemesh_node.healing.claims import ClaimTable
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.context import Context
+from beemesh_node.healing.declaration import NamePath
 from beemesh_node.healing.effects import Ask, Assign, Effect, OfferRelease, Reply
 from beemesh_node.healing.guardian import Guardian
 from beemesh_node.healing.handover import Handover
@@ -108,9 +109,9 @@ class Core:
         """Return the claims of this machine."""
         return tuple(report for report in self._runner.reports() if not report.gone)
 
-    def guardians(self, uid: Uid) -> tuple[MachineId, ...]:
-        """Return who is responsible for a declaration, the coordinator first."""
-        return self._context.guardians(uid)
+    def guardians(self, path: NamePath) -> tuple[MachineId, ...]:
+        """Return who is responsible for the declarations of a name, the coordinator first."""
+        return self._context.guardians(path)
 
     def reserved(self) -> Reserved:
         """Return what this machine's claims have reserved, for its presence."""
@@ -193,8 +194,8 @@ class Core:
             self._guardian.gone(machine, name, why, now)
 
     def _report_all(self, now: float) -> None:
-        for uid in {Uid(claim.ref.uid): None for claim in self._runner.claims.values()}:
-            self._runner.reporter.changed(uid, [c.pod_uid for c in self._runner.claims.values() if c.ref.uid == uid])
+        for claim in self._runner.claims.values():
+            self._runner.reporter.changed(claim)
         at = now + self._context.config.report_period
         self._context.outbox.timers.set("report all", at, self._report_all)
 
@@ -236,12 +237,9 @@ class Core:
         self._guardian.membership_changed(now)
         for uid in self._context.declarations:
             self._handover.renew(uid, now)
-        pods: dict[Uid, list[str]] = {}
         for claim in self._runner.claims.values():
             if claim.stage is not Stage.OVER:
-                pods.setdefault(Uid(claim.ref.uid), []).append(claim.pod_uid)
-        for uid, uids in pods.items():
-            self._runner.reporter.guardians_changed(uid, uids)
+                self._runner.reporter.guardians_changed(claim)
 
     def _inside(self, question: Ask | Assign | OfferRelease, then: Then, now: float) -> None:
         match question:

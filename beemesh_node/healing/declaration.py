@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from beemesh_node.protocol.ids import Uid
 from beemesh_node.protocol.messages import ClaimRef, Requirements
 from beemesh_node.workloads.pod import RestartPolicy
+
+NamePath: TypeAlias = tuple[str, str, str]
+"""The mutable name of a workload: namespace, kind, name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,8 @@ class Declaration:
         return (self.deleted, self.sequence, self.digest)
 
     @property
-    def path(self) -> tuple[str, str, str]:
-        """The mutable name: namespace, kind, name."""
+    def path(self) -> NamePath:
+        """The name it declares."""
         return (self.namespace, self.kind, self.name)
 
     @property

@@ -85,11 +85,13 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class OfferRelease:
-    """Send a `Release` with the newest record of the claim's uid, without an answer."""
+    """Send a `Release` with the newest record of `shown`, without an answer."""
 
     machine: MachineId
     claim: ClaimRef
     better: ClaimRef | None
+    shown: Uid
+    """The claim's own declaration, or the one of its name that runs instead: what the runner has to know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ class Guardian:
         """Ask the other guardians what claims they know."""
         if uid not in self._watches:
             return
-        others = [machine for machine in self.context.guardians(uid) if machine != self.context.me]
+        others = [machine for machine in self.context.guardians_of(uid) if machine != self.context.me]
         self._surveys[uid] = len(others)
 
         def then(machine: MachineId, answer: Answer | None, at: float) -> None:

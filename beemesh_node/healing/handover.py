@@ -39,12 +39,12 @@ class Handover:
         """Return the guardians that are not known to hold the present version."""
         declaration = self.context.declarations[uid]
         version, held = (declaration.deleted, declaration.sequence), self._held.get(uid, {})
-        others = (machine for machine in self.context.guardians(uid) if machine != self.context.me)
+        others = (machine for machine in self.context.guardians_of(uid) if machine != self.context.me)
         return [machine for machine in others if held.get(machine, (False, -1)) < version]
 
     def renew(self, uid: Uid, now: float) -> None:
         """The version or the guardians may have changed: bring it to those who lack it, soon."""
-        guardians = self.context.guardians(uid)
+        guardians = self.context.guardians_of(uid)
         goal = (guardians, self.context.declarations[uid].digest)
         if self._goal.get(uid) == goal:
             return

@@ -110,9 +110,9 @@ class Outbox:
         timeout = self.config.assign_timeout
         self._send(Assign(self._token(), machine, task_id, uid, sequence, slots, timeout), then, now)
 
-    def release(self, machine: MachineId, claim: ClaimRef, better: ClaimRef | None) -> None:
-        """Tell a runner that a claim of its own is over."""
-        offer = OfferRelease(machine, claim, better)
+    def release(self, machine: MachineId, claim: ClaimRef, better: ClaimRef | None, shown: Uid) -> None:
+        """Tell a runner that a claim of its own is over, and show it the record of this declaration."""
+        offer = OfferRelease(machine, claim, better, shown)
         if machine == self.me:
             self.inside.append((offer, lambda answer, now: None))
         else:

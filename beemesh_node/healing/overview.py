@@ -61,7 +61,7 @@ class Overview:
 def overview(context: Context, guardian: Guardian, declaration: Declaration) -> Overview:
     """Put together what is known of one declaration."""
     uid = declaration.uid
-    guardians, watch = context.guardians(uid), guardian.watch(uid)
+    guardians, watch = context.guardians(declaration.path), guardian.watch(uid)
     shadowed = not declaration.deleted and not context.reigns(declaration)
     planned = watch.now_planned if watch is not None else None
     return Overview(

@@ -9,7 +9,7 @@ from enum import Enum, auto
 from uuid import UUID
 
 from beemesh_node.healing.claims import TERMINATING
-from beemesh_node.healing.declaration import Declaration
+from beemesh_node.healing.declaration import Declaration, NamePath
 from beemesh_node.healing.effects import HeldClaim
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import ClaimRef, ClaimReport, ContainerReport, Requirements
@@ -88,6 +88,12 @@ class LocalClaim:
     def pod_uid(self) -> str:
         """The pod it stands for."""
         return self.held.identity.pod_uid
+
+    @property
+    def path(self) -> NamePath:
+        """The name of its workload."""
+        identity = self.held.identity
+        return (identity.namespace, identity.kind, identity.workload)
 
     def moves(self, signal: Signal) -> bool:
         """Go where the table says. False if the signal means nothing at this stage."""

@@ -60,7 +60,9 @@ class Recovery:
         self.context.outbox.timers.set(("recover", uid), at, lambda now: self._ask(uid, now))
 
     def _ask(self, uid: Uid, now: float) -> None:
-        others = [machine for machine in self.context.guardians(uid) if machine != self.context.me]
+        paths = {claim.path for claim in self.runner.of(uid)}
+        guardians = dict.fromkeys(machine for path in sorted(paths) for machine in self.context.guardians(path))
+        others = [machine for machine in guardians if machine != self.context.me]
         self._missing[uid], self._heard[uid] = len(others), []
 
         def then(answer: Answer | None, at: float) -> None:

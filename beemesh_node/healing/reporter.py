@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from beemesh_node.healing.context import Context
 from beemesh_node.healing.effects import Tell
-from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.healing.pods import LocalClaim
+from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import ClaimReport, ClaimReports
 
 BATCH = 64
@@ -23,25 +24,26 @@ class Reporter:
     hear: Callable[[Iterable[ClaimReport], float], None]
     """This machine's own guardian."""
     _pending: dict[MachineId, dict[str, None]] = field(default_factory=dict)
-    _told: dict[Uid, tuple[MachineId, ...]] = field(default_factory=dict)
-    """The guardians that know of a declaration's claims here."""
+    _told: dict[str, tuple[MachineId, ...]] = field(default_factory=dict)
+    """The guardians that know of a pod here."""
     _sent_at: float | None = None
 
-    def changed(self, uid: Uid, pods: Iterable[str]) -> None:
-        """Tell all guardians of a declaration about these pods."""
-        guardians = self.context.guardians(uid)
-        self._told[uid] = guardians
-        self._queue(guardians, pods)
+    def changed(self, claim: LocalClaim) -> None:
+        """Tell all guardians of a claim's workload about it."""
+        self._told.pop(claim.pod_uid, None)
+        self.guardians_changed(claim)
 
-    def guardians_changed(self, uid: Uid, pods: Iterable[str]) -> None:
-        """Tell the guardians that are new to a declaration about these pods."""
-        known, guardians = self._told.get(uid, ()), self.context.guardians(uid)
-        self._told[uid] = guardians
-        self._queue((machine for machine in guardians if machine not in known), pods)
+    def guardians_changed(self, claim: LocalClaim) -> None:
+        """Tell the guardians that do not know of a claim about it."""
+        known, guardians = self._told.get(claim.pod_uid, ()), self.context.guardians(claim.path)
+        self._told[claim.pod_uid] = guardians
+        for machine in guardians:
+            if machine not in known:
+                self._pending.setdefault(machine, {})[claim.pod_uid] = None
 
-    def forget(self, uid: Uid) -> None:
-        """Nothing of this declaration is here any more."""
-        self._told.pop(uid, None)
+    def forget(self, pod_uid: str) -> None:
+        """This claim is not told of any more."""
+        self._told.pop(pod_uid, None)
 
     def tell_own(self, now: float) -> None:
         """Tell this machine's own guardian, who is never kept waiting."""
@@ -67,8 +69,3 @@ class Reporter:
     def waiting(self) -> bool:
         """Whether this machine's own guardian is still to be told."""
         return self.context.me in self._pending
-
-    def _queue(self, machines: Iterable[MachineId], pods: Iterable[str]) -> None:
-        told = dict.fromkeys(pods)
-        for machine in machines:
-            self._pending.setdefault(machine, {}).update(told)

@@ -167,7 +167,7 @@ class Runner:
     def changed(self, claim: LocalClaim) -> None:
         """Tell the guardians about a claim."""
         claim.version = self._version()
-        self.reporter.changed(Uid(claim.ref.uid), (claim.pod_uid,))
+        self.reporter.changed(claim)
 
     def deny(self, machine: MachineId, ref: ClaimRef, now: float) -> None:
         """Tell a guardian that a claim it believes in is not held here."""
@@ -237,11 +237,10 @@ class Runner:
         self.changed(claim)
         over = [pod for pod, other in self.claims.items() if other.stage is Stage.OVER]
         for pod in over[: max(len(over) - MAX_OVER, 0)]:
-            del self.claims[pod]
+            self._drop(pod)
         kept = 2 * self.context.config.report_period
         self.context.outbox.timers.set(("over", claim.pod_uid), now + kept, lambda _: self._drop(claim.pod_uid))
 
     def _drop(self, pod_uid: str) -> None:
-        claim = self.claims.pop(pod_uid, None)
-        if claim is not None and not any(c.ref.uid == claim.ref.uid for c in self.claims.values()):
-            self.reporter.forget(Uid(claim.ref.uid))
+        self.claims.pop(pod_uid, None)
+        self.reporter.forget(pod_uid)

@@ -213,13 +213,15 @@ class Watch:
 
     def _end(self, endings: Iterable[Ending], now: float) -> None:
         wanted = {key_of(ending.claim): ending for ending in endings}
+        reigning = self.context.reigning(self.declaration.path)
+        shown = self.declaration if reigning is None or self.declaration.deleted else reigning
         repeat = self.context.config.release_repeat
         self._offered = {key: at for key, at in self._offered.items() if key in wanted}
         for key, ending in wanted.items():
             if now >= self._offered.get(key, now - repeat) + repeat:
                 self._offered[key] = now
                 machine = MachineId(ending.claim.machine)
-                self.context.outbox.release(machine, ending.claim, ending.better)
+                self.context.outbox.release(machine, ending.claim, ending.better, shown.uid)
         self._timer("release", min(self._offered.values()) + repeat if self._offered else None)
 
     def _place(self, slots: Sequence[int], now: float) -> None:

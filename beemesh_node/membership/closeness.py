@@ -2,6 +2,8 @@
 
 Distance is the XOR of SHA-256(machine id) with SHA-256(key), as in Kademlia (Maymounkov and Mazières, 2002). Machine
 ids are chosen by the signer of certificates, so that nobody can make up one that is close to what he wants to hold.
+The key of a workload is its name: all declarations of one name meet at the same machines, and whoever knows the name
+knows whom to ask.
 """
 
 from __future__ import annotations
@@ -22,6 +24,14 @@ GUARDIANS = 5
 def position(name: str) -> int:
     """Where a machine id or a key lies: SHA-256 of its text as a number."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest(), "big")
+
+
+def key_of_name(namespace: str, kind: str, name: str) -> str:
+    """Return the key of a workload: its name as netstrings (D. J. Bernstein, 1997), so that no two names share one.
+
+    No machine id is such a text.
+    """
+    return "".join(f"{len(part.encode())}:{part}," for part in (namespace, kind, name))
 
 
 def guardians_of(key: str, members: Iterable[Member], count: int) -> tuple[MachineId, ...]:

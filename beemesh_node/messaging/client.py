@@ -11,7 +11,7 @@ from typing import TypeVar, final
 import trio
 
 from beemesh_node.membership.clock import MeshClock
-from beemesh_node.membership.closeness import GUARDIANS, guardians_of
+from beemesh_node.membership.closeness import GUARDIANS, guardians_of, key_of_name
 from beemesh_node.membership.member import Member, member_of
 from beemesh_node.messaging.directory import Contact, ContactBook
 from beemesh_node.messaging.duplex import SealedDuplex
@@ -22,7 +22,7 @@ from beemesh_node.messaging.local import LocalMember
 from beemesh_node.network.api import Host, HostConfig, Refused, Unreachable
 from beemesh_node.protocol.certificate import Role
 from beemesh_node.protocol.errors import ProtocolError
-from beemesh_node.protocol.ids import MachineId, PeerId, Uid
+from beemesh_node.protocol.ids import MachineId, PeerId
 from beemesh_node.protocol.messages import (
     Ack,
     ExecRequest,
@@ -106,9 +106,9 @@ class MeshSession:
         ):
             yield duplex
 
-    def guardians(self, uid: Uid) -> tuple[MachineId, ...]:
-        """The machines responsible for a declaration, closest first."""
-        return guardians_of(uid, tuple(self._members()), GUARDIANS)
+    def guardians(self, namespace: str, kind: str, name: str) -> tuple[MachineId, ...]:
+        """The machines responsible for whatever is declared under a name, closest first."""
+        return guardians_of(key_of_name(namespace, kind, name), tuple(self._members()), GUARDIANS)
 
     def _members(self) -> list[Member]:
         members = []

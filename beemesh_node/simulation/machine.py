@@ -117,8 +117,8 @@ class Machine:
                     reply(answer)
             case fx.Tell(machine, payload):
                 self._send(machine, lambda peer: peer.tell(ev.ClaimsReported(self.id, payload.reports)))
-            case fx.OfferRelease(machine, claim, better):
-                record = self.disk.records[Uid(claim.uid)]
+            case fx.OfferRelease(machine, claim, better, shown):
+                record = self.disk.records[shown]
                 self._send(
                     machine, lambda peer: peer.released(self.id, record, ev.ReleaseOffered(self.id, claim, better))
                 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.declaration import Declaration
-from beemesh_node.membership.closeness import guardians_of
+from beemesh_node.membership.closeness import guardians_of, key_of_name
 from beemesh_node.membership.member import HOSTNAME_LABEL, Member
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.simulation.machine import Machine
@@ -73,10 +73,10 @@ class Mesh:
     def __getitem__(self, name: str) -> Machine:
         return next(machine for machine in self.machines.values() if machine.member.name == name)
 
-    def guardians(self, uid: Uid) -> list[Machine]:
+    def guardians(self, declaration: Declaration) -> list[Machine]:
         """Return the guardians among the machines that are up, by rank."""
-        up = [machine.member for machine in self.up()]
-        return [self.machines[machine] for machine in guardians_of(uid, up, self.config.guardians)]
+        up, key = [machine.member for machine in self.up()], key_of_name(*declaration.path)
+        return [self.machines[machine] for machine in guardians_of(key, up, self.config.guardians)]
 
     def up(self) -> list[Machine]:
         """Return the machines whose daemon runs."""
@@ -85,7 +85,7 @@ class Mesh:
     def apply(self, declaration: Declaration, only: Iterable[Machine] | None = None) -> None:
         """Declare, as an operator does: bring the record to each guardian (or `only` to these)."""
         fresh = declaration.sequence == 1 and not declaration.deleted
-        for machine in self.guardians(declaration.uid) if only is None else only:
+        for machine in self.guardians(declaration) if only is None else only:
             delay = self.world.random.uniform(0.001, 0.005)
             self.world.after(delay, lambda m=machine: m.store(declaration, fresh=fresh))  # type: ignore[misc]
 

@@ -86,6 +86,11 @@ def safe_hash(data: bytes, length: int) -> str:
     return "".join(characters)
 
 
+def workload_of(pod: str) -> str:
+    """The name of the workload whose replica is called `pod`: NAME-REVISION-xxxxx without its two ends."""
+    return pod.rsplit("-", 2)[0]
+
+
 def pod_name(workload: str, uid: str, revision: str, slot: int, attempt: int) -> str:
     """The name of a replica's pod, `hello-7d4b8c9f5x-k2m9q`: the same wherever it is computed, at most 63 characters.
 

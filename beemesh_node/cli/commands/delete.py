@@ -119,7 +119,7 @@ def _delete(
         if wait:
             with progress("Waiting until no machine runs any of it") as line:
                 for outcome in outcomes:
-                    await wait_for_end(mesh, [outcome.attested.record.uid], outcome.subject, seconds, line.say)
+                    await wait_for_end(mesh, [outcome.attested.record], outcome.subject, seconds, line.say)
 
     try:
         in_mesh(work, steadily=True)

@@ -60,7 +60,7 @@ def status(words: tuple[str, ...], watch: bool, timeout: float) -> None:
         if watch:
             await wait_for_rollout(mesh, live.declaration.attested, live.spec, timeout, say)
         else:
-            view = await look(mesh, live.record.uid)
+            view = await look(mesh, live.record)
             state = rollout_state(live.spec, progress(live.spec, view.pods, mesh.session.mesh_time_ms))
             if state:
                 click.echo(f"Waiting for deployment/{name}: {state}...")

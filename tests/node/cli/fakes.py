@@ -14,7 +14,7 @@ from beemesh_node.crypto import generate_kem_key
 from beemesh_node.crypto.identity import Identity
 from beemesh_node.daemon.registry import Registry
 from beemesh_node.daemon.store import Store
-from beemesh_node.membership.closeness import position
+from beemesh_node.membership.closeness import GUARDIANS, key_of_name, position
 from beemesh_node.messaging.errors import MeshUnreachable, RemoteFailure, RequestTimeout
 from beemesh_node.protocol.messages import (
     ClaimRef,
@@ -31,9 +31,8 @@ from beemesh_node.protocol.messages import (
 )
 from beemesh_node.protocol.request import new_nonce, sign_request, verify_request
 from beemesh_node.protocol.root import MachineProfile
+from beemesh_node.workloads.manifest import WORKLOADS
 from beemesh_node.workloads.names import pod_name
-
-GUARDIANS = 5
 
 
 @dataclass
@@ -113,8 +112,17 @@ class FakeMesh:
     async def refresh(self):
         pass
 
-    def guardians(self, uid):
-        return tuple(sorted(self.fakes, key=lambda machine: position(machine) ^ position(uid)))[:GUARDIANS]
+    def guardians(self, namespace, kind, name):
+        key = position(key_of_name(namespace, kind, name))
+        return tuple(sorted(self.fakes, key=lambda machine: position(machine) ^ key))[:GUARDIANS]
+
+    def _known_pods(self, fake):
+        """Its own, and those of the workloads that it guards."""
+        for other in self.fakes.values():
+            for pod in other.pods:
+                guardians = {each for kind in WORKLOADS for each in self.guardians(pod.namespace, kind, pod.workload)}
+                if other is fake or fake.machine in guardians:
+                    yield pod
 
     async def ask(self, machine, payload, reply, *, timeout):
         fake = self.fakes[machine]
@@ -137,7 +145,13 @@ class FakeMesh:
 
     def _list(self, fake, request) -> ListReply:
         if request.resource is Resource.PODS:
-            return ListReply(pods=tuple(pod for pod in fake.pods if _asked_for(request, pod.claim.uid, pod.namespace)))
+            pods = (
+                pod
+                for pod in self._known_pods(fake)
+                if _asked_for(request, pod.claim.uid, pod.namespace)
+                and request.name in ("", pod.workload, pod.pod_name)
+            )
+            return ListReply(pods=tuple(pods))
         if request.resource is Resource.EVENTS:
             return ListReply(
                 events=tuple(each for each in fake.events if _asked_for(request, each.uid, each.namespace))

@@ -4,7 +4,7 @@ from beemesh_node.healing.config import Config
 from beemesh_node.healing.core import Core
 from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.events import Adopted, LocalChanged, MemberSeen
-from beemesh_node.membership.closeness import guardians_of
+from beemesh_node.membership.closeness import guardians_of, key_of_name
 from beemesh_node.membership.member import Member
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import ClaimRef, Requirements
@@ -50,7 +50,8 @@ def ref(slot=0, attempt=0, machine="me", revision="r1", uid="u"):
     return ClaimRef(uid, 1, slot, attempt, machine, revision)
 
 
-def uid_guarded_by(first, *others):
-    """A uid whose guardian of rank 0 is `first`."""
+def guarded_by(first, *others):
+    """The declaration WEB under a name whose guardian of rank 0 is `first`."""
     members = [member(name) for name in (first, *others)]
-    return next(Uid(f"u{n}") for n in range(1000) if guardians_of(f"u{n}", members, 1) == (first,))
+    named = (replace(WEB, name=f"web{n or ''}") for n in range(1000))
+    return next(web for web in named if guardians_of(key_of_name(*web.path), members, 1) == (first,))

@@ -29,7 +29,7 @@ from beemesh_node.protocol.messages import (
 from beemesh_node.simulation.mesh import Mesh
 from beemesh_node.simulation.world import Faults, World
 
-from .support import GIB, ME, WEB, core_of, identity_of, member, of, ref, status, uid_guarded_by
+from .support import GIB, ME, WEB, core_of, guarded_by, identity_of, member, of, ref, status
 
 machines = st.sampled_from(["me", "a", "b", "c"]).map(MachineId)
 numbers = st.one_of(st.integers(-3, 5), st.sampled_from([2**31, -(2**63), 10**18]))
@@ -164,7 +164,7 @@ def test_a_guardian_without_room_for_claims_does_not_place_again_and_again():
 
 def test_a_machine_that_answers_nothing_does_not_stop_a_round():
     core = core_of("a", "b")
-    web = replace(WEB, uid=uid_guarded_by("me", "a", "b"), replicas=2)
+    web = replace(guarded_by("me", "a", "b"), replicas=2)
     effects = core.handle(ev.DeclarationStored(web, fresh=True), 10)
     asks = of(effects, Ask)
     assert {ask.machine for ask in asks} == {"a", "b"}
@@ -174,7 +174,7 @@ def test_a_machine_that_answers_nothing_does_not_stop_a_round():
 
 def test_with_too_many_questions_out_the_rest_counts_as_unanswered():
     core = core_of("a", "b", config=Config(max_asks=1))
-    web = replace(WEB, uid=uid_guarded_by("me", "a", "b"))
+    web = guarded_by("me", "a", "b")
     effects = core.handle(ev.DeclarationStored(web, fresh=True), 10)
     assert len(of(effects, Ask)) == 1
     core.handle(ev.Wakeup(), 10)
@@ -219,7 +219,7 @@ def test_a_guardian_hands_records_over_until_they_are_acknowledged():
 
 def test_reports_about_others_claims_are_not_believed():
     core = core_of("a", "b")
-    web = replace(WEB, uid=uid_guarded_by("me", "a", "b"))
+    web = guarded_by("me", "a", "b")
     core.handle(ev.DeclarationStored(web), 10)
     forged = ClaimReport(
         ref(uid=web.uid, machine="b"), "", "", "", "", "Running", True, "", "", "", "", 0, 0, (), (), False, 5
@@ -250,5 +250,5 @@ def test_a_guardian_that_is_one_no_more_forgets_the_claims():
     assert core.claims(WEB.uid) == (report,)
     for name in names:
         core.handle(ev.MemberSeen(member(name)), 11)
-    assert ME not in core.guardians(WEB.uid)
+    assert ME not in core.guardians(WEB.path)
     assert core.claims(WEB.uid) == ()

@@ -39,12 +39,12 @@ from beemesh_node.protocol.messages import (
 )
 from beemesh_node.workloads.pod import ContainerStatus, PodPhase
 
-from .support import GIB, ME, WEB, core_of, identity_of, member, of, ref, status, uid_guarded_by
+from .support import GIB, ME, core_of, guarded_by, identity_of, member, of, ref, status
 
 NOW = 10.0
 BOSS = MachineId("boss")
-UID = uid_guarded_by("boss", "me")
-MINE = replace(WEB, uid=UID, replicas=4)
+MINE = replace(guarded_by("boss", "me"), replicas=4)
+UID = MINE.uid
 
 
 def offer(core, declaration, *slots, now=NOW, token=1):

@@ -86,7 +86,7 @@ def test_machines_too_small_are_left_out_and_named(seed):
     huge = declare("huge", replicas=1, requirements=Requirements(100, 32 * GIB))
     mesh.apply(huge)
     mesh.world.run(1)
-    message = mesh.guardians(huge.uid)[0].core.placement_message(huge.uid)
+    message = mesh.guardians(huge)[0].core.placement_message(huge.uid)
     assert message.startswith("1 of 1 replica waits: 0/3 machines can take it: 3 lack memory")
     assert "needs 32Gi memory, 8Gi free" in message
     events = [event for machine in mesh.machines.values() for event in machine.events if event.uid == huge.uid]
@@ -104,7 +104,7 @@ def test_reasons_are_counted_for_each_machine():
     web = declare(replicas=1, requirements=Requirements(100, GIB))
     mesh.apply(web)
     mesh.world.run(1)
-    message = mesh.guardians(web.uid)[0].core.placement_message(web.uid)
+    message = mesh.guardians(web)[0].core.placement_message(web.uid)
     assert "0/3 machines can take it: 2 lack memory, 1 is cordoned" in message
 
 
@@ -120,7 +120,7 @@ def test_a_waiting_replica_starts_when_a_machine_that_can_joins(seed):
     mesh.add("big")
     assert mesh.until(web, 3)
     mesh.world.run(5)
-    assert not mesh.guardians(web.uid)[0].core.placement_message(web.uid)
+    assert not mesh.guardians(web)[0].core.placement_message(web.uid)
 
 
 def test_ten_thousand_replicas_fill_three_machines_and_say_so():
@@ -130,7 +130,7 @@ def test_ten_thousand_replicas_fill_three_machines_and_say_so():
     mesh.apply(web)
     mesh.world.run(3)
     assert len(mesh.serving(web)) == 120, "40 of 100 millicores on each of three machines"
-    message = mesh.guardians(web.uid)[0].core.placement_message(web.uid)
+    message = mesh.guardians(web)[0].core.placement_message(web.uid)
     assert message.startswith("9880 of 10000 replicas wait: 0/3 machines can take it: 3 lack CPU")
 
 
@@ -154,7 +154,7 @@ def test_a_start_that_fails_everywhere_backs_off_and_says_why():
     mesh.world.run(60)
     starts = sum(machine.sent.get("StartPod", 0) for machine in mesh.machines.values())
     assert 4 <= starts <= 10
-    message = mesh.guardians(web.uid)[0].core.placement_message(web.uid)
+    message = mesh.guardians(web)[0].core.placement_message(web.uid)
     assert "2 failed to run it and wait" in message
     assert "CreateContainerError" in message
     for machine in mesh.machines.values():
@@ -183,7 +183,7 @@ def test_an_image_that_does_not_exist_is_named_in_the_message():
     web = declare(replicas=2)
     mesh.apply(web)
     mesh.world.run(5)
-    for guardian in mesh.guardians(web.uid):
+    for guardian in mesh.guardians(web):
         assert "ImagePullBackOff: no such image" in guardian.core.placement_message(web.uid)
 
 

@@ -87,7 +87,7 @@ def test_a_partition_leaves_no_excess_once_it_has_healed(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_coordinator_may_die_half_way_through_a_rollout(seed):
     mesh, web = running_mesh(seed, machines=5, replicas=6)
-    coordinator = mesh.guardians(web.uid)[0]
+    coordinator = mesh.guardians(web)[0]
     following = change(web, revision="bbbbbbbbbb")
     mesh.apply(following)
     mesh.world.run(0.3 + 0.05 * seed)
@@ -100,7 +100,7 @@ def test_the_coordinator_may_die_half_way_through_a_rollout(seed):
 def test_the_coordinator_may_die_in_the_middle_of_an_apply(seed):
     mesh = Mesh.of(5, World(seed))
     web = declare(replicas=6)
-    coordinator = mesh.guardians(web.uid)[0]
+    coordinator = mesh.guardians(web)[0]
     mesh.apply(web)
     mesh.world.run(0.004 + 0.002 * seed)
     coordinator.crash()
@@ -113,7 +113,7 @@ def test_the_coordinator_may_die_in_the_middle_of_an_apply(seed):
 def test_a_coordinator_that_does_not_act_is_stepped_in_for(seed):
     mesh = Mesh.of(4, World(seed))
     web = declare(replicas=3)
-    first, *rest = mesh.guardians(web.uid)
+    first, *rest = mesh.guardians(web)
     mesh.apply(web, only=rest)
     assert mesh.until(web, 3), "it is alive, but never got the record"
     assert web.uid not in first.disk.records or first.core.workload(web.uid) is not None
@@ -211,7 +211,7 @@ def test_a_rollout_that_cannot_get_healthy_stops_and_says_so():
     bounds = Bounds(mesh, broken)
     mesh.apply(broken)
     mesh.world.run(29)
-    (coordinator, *_) = mesh.guardians(web.uid)
+    (coordinator, *_) = mesh.guardians(web)
     assert not coordinator.core.workload(web.uid).progress_failed
     mesh.world.run(2)
     seen = coordinator.core.workload(web.uid)
