@@ -43,6 +43,8 @@ class FakeMachine:
     peer: str
     registry: Registry
     reachable: bool = True
+    silent: bool = False
+    """Its presence is heard, and no answer comes."""
     deaf_to_commits: bool = False
     forbids: bool = False
     pods: list = field(default_factory=list)
@@ -130,6 +132,8 @@ class FakeMesh:
         await trio.lowlevel.checkpoint()
         if not fake.reachable:
             raise MeshUnreachable(f"{fake.name} does not answer")
+        if fake.silent:
+            raise RequestTimeout(f"{fake.name} does not answer")
         if isinstance(payload, Commit):
             if fake.deaf_to_commits:
                 raise RequestTimeout(f"{fake.name} does not answer")
