@@ -76,6 +76,7 @@ class FrameStream(Protocol):
             FrameTooLarge: the length prefix announces more than `limit`; nothing of the frame was buffered.
             StreamEnded: the peer closed its side after a whole frame.
             StreamBroken: reset, lost, or ended within a frame.
+            ProtocolRefused: the peer does not serve what the stream was opened for.
         """
         ...
 
@@ -258,12 +259,12 @@ class Host(Protocol):
     def open(self, peer: PeerId, protocol: str) -> AbstractAsyncContextManager[FrameStream]:
         """Open a stream to an admitted peer, dialling it first if it is not connected.
 
-        The stream is closed when the block ends and reset when it ends in an exception.
+        The stream is closed when the block ends and reset when it ends in an exception. That the peer does not serve
+        `protocol` shows when the first frame is read: `ProtocolRefused`.
 
         Raises:
             Unreachable: not connected, and no known address answered.
             Refused: one side refused the other.
-            ProtocolRefused: the peer does not serve `protocol`.
             StreamBroken: the connection was lost meanwhile.
         """
         ...

@@ -5,8 +5,8 @@ from typing import Any
 
 import trio
 
-from beemesh_node.network.api import FrameTooLarge, NetworkError, StreamBroken, StreamEnded
-from beemesh_node.network.library import BaseLibp2pError, StreamEOF
+from beemesh_node.network.api import FrameTooLarge, NetworkError, ProtocolRefused, StreamBroken, StreamEnded
+from beemesh_node.network.library import MULTISTREAM, BaseLibp2pError, MultiselectCommunicator, StreamEOF, encode_delim
 from beemesh_node.protocol.ids import PeerId
 
 STREAM_ERRORS: tuple[type[Exception], ...] = (
@@ -29,9 +29,16 @@ _GOODBYE = 2.0
 class Libp2pFrameStream:
     """`FrameStream` over one libp2p stream."""
 
-    def __init__(self, stream: Any, peer: PeerId) -> None:
+    def __init__(self, stream: Any, peer: PeerId, *, proposed: str = "") -> None:
+        """`proposed`: a protocol that is still to be agreed on.
+
+        It travels with the first bytes written, and the other side's word on it is read with the first bytes it sends,
+        so that agreeing costs no round trip.
+        """
         self._stream = stream
         self._peer = peer
+        self._proposed = proposed
+        self._unsent = b"".join(encode_delim(each.encode()) for each in (MULTISTREAM, proposed)) if proposed else b""
 
     @property
     def peer(self) -> PeerId:
@@ -40,6 +47,8 @@ class Libp2pFrameStream:
 
     async def read_frame(self, limit: int) -> bytes:
         """See `FrameStream.read_frame`."""
+        if self._proposed:
+            await self._agree()
         length = int.from_bytes(await self._read_exactly(4, between_frames=True), "big")
         if length > limit:
             await self.reset()
@@ -50,8 +59,12 @@ class Libp2pFrameStream:
         """See `FrameStream.write_frame`."""
         if len(data) > 0xFFFFFFFF:
             raise FrameTooLarge(f"a frame of {len(data)} bytes cannot be announced in four bytes")
+        await self._write(len(data).to_bytes(4, "big") + data)
+
+    async def _write(self, data: bytes) -> None:
+        first, self._unsent = self._unsent, b""
         try:
-            await self._stream.write(len(data).to_bytes(4, "big") + data)
+            await self._stream.write(first + data)
         except STREAM_ERRORS as error:
             raise StreamBroken(f"writing to {self._peer}: {error or type(error).__name__}") from error
 
@@ -78,6 +91,20 @@ class Libp2pFrameStream:
                 await self._stream.close()
             else:
                 await self._stream.reset()
+
+    async def _agree(self) -> None:
+        """Read what the other side says to the protocol that was proposed."""
+        if self._unsent:
+            await self._write(b"")
+        communicator = MultiselectCommunicator(self._stream)
+        try:
+            said = (await communicator.read(), await communicator.read())
+        except STREAM_ERRORS as error:
+            raise StreamBroken(f"{self._peer} did not agree on {self._proposed}: {error}") from error
+        if said != (MULTISTREAM, self._proposed):
+            await self.reset()
+            raise ProtocolRefused(f"{self._peer} does not serve {self._proposed}")
+        self._proposed = ""
 
     async def _read_exactly(self, length: int, *, between_frames: bool) -> bytes:
         buffer = bytearray()

@@ -33,6 +33,7 @@ with libp2p_parts():
     from libp2p.peer.id import ID
     from libp2p.peer.peerstore import PeerStore, PeerStoreError
     from libp2p.protocol_muxer.exceptions import MultiselectClientError, MultiselectError, ProtocolNotSupportedError
+    from libp2p.protocol_muxer.multiselect import MULTISELECT_PROTOCOL_ID as MULTISTREAM
     from libp2p.protocol_muxer.multiselect import Multiselect
     from libp2p.protocol_muxer.multiselect_client import MultiselectClient
     from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
@@ -46,6 +47,7 @@ with libp2p_parts():
     from libp2p.transport.exceptions import MuxerUpgradeFailure, OpenConnectionError
     from libp2p.transport.tcp.tcp import TCP
     from libp2p.transport.upgrader import TransportUpgrader
+    from libp2p.utils import encode_delim
     from multiaddr import Multiaddr
 
 # What libp2p logs is written for its own developers: an ordinary disconnection fills a screen at level WARNING.
@@ -53,6 +55,7 @@ logging.getLogger("libp2p").setLevel(logging.CRITICAL)
 
 __all__ = [
     "ID",
+    "MULTISTREAM",
     "NOISE",
     "TCP",
     "YAMUX",
@@ -81,6 +84,7 @@ __all__ = [
     "background_trio_service",
     "create_new_key_pair",
     "create_new_x25519_key_pair",
+    "encode_delim",
     "libp2p",
     "libp2p_parts",
     "swarm_connection",

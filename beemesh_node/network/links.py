@@ -196,20 +196,23 @@ class Links:
         return link.admitted
 
     async def open_on(self, link: Link, protocol: str) -> Libp2pFrameStream:
-        """Open a stream for `protocol` on this connection.
+        """Open a stream for `protocol` on this connection; whether the other side serves it shows when it answers.
 
         Raises:
-            ProtocolRefused: the other side does not serve it.
             StreamBroken: the connection is lost or silent.
         """
-        return Libp2pFrameStream(await self.open_raw(link, [protocol]), link.peer)
+        stream = await self._new_stream(link)
+        stream.set_protocol(protocol)
+        return Libp2pFrameStream(stream, link.peer, proposed=protocol)
 
     async def open_raw(self, link: Link, protocols: list[str]) -> Any:
-        """Open a libp2p stream for the first of `protocols` that the other side serves; errors as `open_on`."""
-        try:
-            stream = await link.connection.new_stream()
-        except STREAM_ERRORS as error:
-            raise StreamBroken(f"cannot open a stream to {link.peer}: {error or type(error).__name__}") from error
+        """Open a libp2p stream for the first of `protocols` that the other side serves.
+
+        Raises:
+            ProtocolRefused: the other side serves none of them.
+            StreamBroken: the connection is lost or silent.
+        """
+        stream = await self._new_stream(link)
         communicator = MultiselectCommunicator(stream)
         try:
             await self._client.handshake(communicator)
@@ -223,6 +226,12 @@ class Links:
             if isinstance(error, STREAM_ERRORS):
                 raise StreamBroken(f"{link.peer} did not agree on {protocols[0]}: {error}") from error
             raise
+
+    async def _new_stream(self, link: Link) -> Any:
+        try:
+            return await link.connection.new_stream()
+        except STREAM_ERRORS as error:
+            raise StreamBroken(f"cannot open a stream to {link.peer}: {error or type(error).__name__}") from error
 
     async def close_all(self, peer: PeerId) -> None:
         """Close every connection to the peer."""

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from beemesh_node.network.guards import Substitution
+from beemesh_node.network.guards.window_updates import RareWindowUpdates
 from beemesh_node.network.library import MuxedStreamError, yamux
 
 PATIENCE = 60.0
@@ -17,8 +18,8 @@ _POLL = 0.01
 _FRAME = yamux.MAX_MESSAGE_SIZE - yamux.HEADER_SIZE
 
 
-class PatientStream(yamux.YamuxStream):  # type: ignore[misc]
-    """A stream whose writer waits for a reader that pauses."""
+class PatientStream(RareWindowUpdates, yamux.YamuxStream):  # type: ignore[misc]
+    """A stream whose writer waits for a reader that pauses; with the guard of `window_updates`."""
 
     async def write(self, data: bytes) -> None:
         """Write all of `data`; raises MuxedStreamError if the stream is closed, or its reader paused for too long."""
@@ -46,5 +47,9 @@ SUBSTITUTION: Any = Substitution(
     yamux,
     "YamuxStream",
     PatientStream,
-    ("libp2p.stream_muxer.yamux.yamux.YamuxStream.write", "libp2p.stream_muxer.yamux.yamux.Yamux.open_stream"),
+    (
+        "libp2p.stream_muxer.yamux.yamux.YamuxStream.write",
+        "libp2p.stream_muxer.yamux.yamux.YamuxStream._auto_tune_and_send_window_update",
+        "libp2p.stream_muxer.yamux.yamux.Yamux.open_stream",
+    ),
 )

@@ -194,7 +194,11 @@ async def test_a_handler_that_fails_ends_only_its_stream() -> None:
 
 
 async def test_streams_of_one_peer_are_bounded() -> None:
+    held = 0
+
     async def hold(stream: FrameStream, admission: object) -> None:
+        nonlocal held
+        held += 1
         await trio.sleep_forever()
 
     limits = Limits(streams_per_peer=8)
@@ -202,20 +206,18 @@ async def test_streams_of_one_peer_are_bounded() -> None:
         a.serve("/hold/1", hold)
         await link(evil, a)
         await link(b, a)
-        opened = 0
 
         async def grasp() -> None:
-            nonlocal opened
             with suppress(NetworkError):
-                async with evil.open(a.peer_id, "/hold/1"):
-                    opened += 1
+                async with evil.open(a.peer_id, "/hold/1") as stream:
+                    await stream.write_frame(b"")
                     await trio.sleep_forever()
 
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(grasp)
             await until(lambda: refused(a, "streams") >= 12)
-            assert opened <= 8
+            assert held <= 8
             assert await ask(b, a.peer_id) == b"ping"
             nursery.cancel_scope.cancel()
 

@@ -44,8 +44,8 @@ async def test_both_sides_know_the_other_and_its_admission() -> None:
             seen.append(admission)
 
         b.serve("/note/1", note)
-        async with a.open(b.peer_id, "/note/1"):
-            pass
+        async with a.open(b.peer_id, "/note/1") as stream:
+            await stream.write_frame(b"")
         await until(lambda: seen == [f"admission of {a.peer_id}"])
 
 
@@ -75,9 +75,11 @@ async def test_a_light_host_asks_but_does_not_listen_or_gossip() -> None:
 async def test_a_protocol_that_is_not_served_is_refused() -> None:
     async with host("a") as a, host("b") as b:
         await link(a, b)
-        with pytest.raises(ProtocolRefused, match="/nothing/1"):
-            async with a.open(b.peer_id, "/nothing/1"):
-                pass
+        async with a.open(b.peer_id, "/nothing/1") as stream:
+            await stream.write_frame(b"is anybody there?")
+            with pytest.raises(ProtocolRefused, match="/nothing/1"):
+                await stream.read_frame(1)
+        assert await ask(a, b.peer_id) == b"ping"
 
 
 async def test_a_frame_beyond_the_limit_is_refused_unread() -> None:

@@ -177,6 +177,26 @@ async def test_windows_do_not_grow_beyond_their_limit(autojump_clock: object, wi
 
 
 @pytest.mark.parametrize("without", [NONE, ("paused-reader",)])
+async def test_reading_bytewise_sends_no_update_for_every_byte(without: tuple[str, ...]) -> None:
+    async with connection(without=without) as (a, b, _):
+        stream = await a.open_stream()
+        accepted = await b.accept_stream()
+        await stream.write(bytes(100))
+        window = stream.send_window
+        for _ in range(100):
+            await accepted.read(1)
+        # Of the same connection, so that it arrives after any update.
+        await accepted.write(b"read")
+        assert await stream.read(4) == b"read"
+        assert (stream.send_window > window) is bool(without)
+
+
+async def test_a_window_held_back_is_given_before_it_is_used_up() -> None:
+    async with connection(capacity=1 << 16) as (a, b, _):
+        assert await exchange(a, b, bytes(1 << 20))
+
+
+@pytest.mark.parametrize("without", [NONE, ("paused-reader",)])
 async def test_a_reader_may_pause(autojump_clock: object, without: tuple[str, ...]) -> None:
     async with connection(without=without, capacity=1 << 20) as (a, b, _):
         stream = await a.open_stream()
