@@ -170,7 +170,7 @@ class Bench:
     async def _delete(self, name: str) -> None:
         joined = Joined(self.session, self._loaded, "default")
         for outcome in await WorkloadClient(joined).delete("default", "Deployment", name):
-            await wait_for_end(joined, [outcome.attested.record.uid], name, _WITHIN, _quiet)
+            await wait_for_end(joined, [outcome.attested.record], name, _WITHIN, _quiet)
 
     def _quantum(self) -> Totals:
         files = [self._own, *(machine.directory / "totals" for machine in self.mesh.machines)]
