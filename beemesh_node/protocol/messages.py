@@ -477,6 +477,28 @@ class RecordReply:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepQuery:
+    """Asks a guardian whether it keeps a declaration in this version or a later one: the sender is about to erase it.
+
+    From then on the guardian does not count on the sender to have it.
+    """
+
+    uid: str
+    sequence: int
+    digest: bytes
+    """SHA-256 of the record's exact bytes."""
+    blocks: tuple[str, ...]
+    """Content ids of the blocks that the sender holds of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepReply:
+    """`kept` if the answering machine is a guardian, as it sees it, and has record and blocks on its disk."""
+
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BlockRequest:
     """Asks for a block by its content id. The block is ciphertext: holding it is no right to read it."""
 
@@ -552,6 +574,8 @@ PAYLOADS: Mapping[int, tuple[type, Sender]] = {
     26: (ClaimQuery, Sender.MACHINE),
     27: (ClaimReply, Sender.MACHINE),
     29: (ClaimsQuery, Sender.MACHINE),
+    30: (KeepQuery, Sender.MACHINE),
+    31: (KeepReply, Sender.MACHINE),
     32: (RecordQuery, Sender.MACHINE),
     33: (RecordReply, Sender.MACHINE),
     34: (BlockRequest, Sender.ANY),

@@ -172,6 +172,15 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("epoch", "uint64"),
         ("epoch_secret", "[uint8]"),
     ),
+    "KeepQuery": (
+        ("uid", "string"),
+        ("sequence", "uint64"),
+        ("digest", "[uint8]"),
+        ("blocks", "[string]"),
+    ),
+    "KeepReply": (
+        ("kept", "bool"),
+    ),
     "KeyValue": (
         ("key", "string"),
         ("value", "string"),
