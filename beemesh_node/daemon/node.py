@@ -41,12 +41,13 @@ from beemesh_node.healing.config import Config
 from beemesh_node.healing.core import Core
 from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.effects import HeldClaim
-from beemesh_node.healing.events import Adopted, DeclarationStored, TimeSet
+from beemesh_node.healing.events import Adopted, DeclarationStored, RecordErased, TimeSet
 from beemesh_node.messaging.exchange import Exchange
 from beemesh_node.messaging.gatekeeper import MemberGatekeeper
 from beemesh_node.network.api import Host, HostConfig, NetworkError
 from beemesh_node.network.host import open_host
 from beemesh_node.protocol.errors import ProtocolError
+from beemesh_node.protocol.ids import Uid
 from beemesh_node.protocol.messages import ListRequest
 from beemesh_node.runtime.runtime import Runtime
 from beemesh_node.workloads.pod import PodStatus
@@ -172,6 +173,7 @@ class Node:
         """Take up what the disk holds, then begin everything; returns when others can be answered."""
         stored = await self._registry.load()
         self._registry.announce = self._stored
+        self._registry.announce_erased = self._erased
         listing = Listing(self._decisions, self._registry, self.presence, self._machine.member, self._host)
         membership = self._machine.membership
         questions = Questions(
@@ -228,10 +230,13 @@ class Node:
         }
 
     async def _stored(self, declaration: Declaration, fresh: bool) -> None:
-        await self._decisions.put(DeclarationStored(declaration, fresh))
         holding = self._registry.get(declaration.uid)
         if holding is not None:
+            await self._decisions.put(DeclarationStored(declaration, fresh, holding.stamp))
             self._blocks.announce(holding.blocks)
+
+    async def _erased(self, uid: Uid, stamp: int) -> None:
+        await self._decisions.put(RecordErased(uid, stamp))
 
     def _held_blocks(self) -> Iterator[str]:
         return (cid for holding in self._registry for cid in holding.blocks)

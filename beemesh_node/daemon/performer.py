@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import msgspec
@@ -18,6 +19,7 @@ from beemesh_node.healing.effects import (
     Ask,
     Assign,
     Effect,
+    EraseRecord,
     ForgetClaim,
     Note,
     OfferRelease,
@@ -40,6 +42,8 @@ from beemesh_node.protocol.messages import (
     ClaimReply,
     CommitReply,
     EventReport,
+    KeepQuery,
+    KeepReply,
     Release,
     Task,
 )
@@ -49,7 +53,7 @@ log = structlog.get_logger()
 _TELL_WITHIN = 5.0
 _PUSH_WITHIN = 10.0
 
-_Answer: TypeAlias = type[Bid] | type[AssignmentReply] | type[ClaimReply]
+_Answer: TypeAlias = type[Bid] | type[AssignmentReply] | type[ClaimReply] | type[KeepReply]
 
 
 class Performer:
@@ -100,6 +104,8 @@ class Performer:
                     self._nursery.start_soon(self._contained, self._release, effect)
                 case PushRecord(uid, machine):
                     self._nursery.start_soon(self._contained, self._push, uid, machine)
+                case EraseRecord(uid, stamp):
+                    self._nursery.start_soon(self._contained, self._erase, uid, stamp)
                 case Note(event):
                     self._note(event)
                 case PersistClaim() | ForgetClaim():
@@ -128,8 +134,16 @@ class Performer:
         return {}
 
     async def _ask(self, effect: Ask) -> None:
-        reply: _Answer = Bid if isinstance(effect.payload, Task) else ClaimReply
-        await self._answered(effect.token, effect.machine, effect.payload, reply, effect.timeout)
+        payload: object = effect.payload
+        reply: _Answer = ClaimReply
+        match effect.payload:
+            case Task():
+                reply = Bid
+            case KeepQuery() as query:
+                reply = KeepReply
+                holding = self._registry.get(Uid(query.uid))
+                payload = replace(query, blocks=tuple(holding.blocks) if holding is not None else ())
+        await self._answered(effect.token, effect.machine, payload, reply, effect.timeout)
 
     async def _assign(self, effect: Assign) -> None:
         holding = self._registry.get(effect.uid)
@@ -174,11 +188,20 @@ class Performer:
         except MeshError as error:
             log.info("record not brought", machine=machine, uid=uid, error=str(error))
             return
-        record = holding.attested.record
-        if reply.accepted:
-            await self._decisions.put(RecordHeld(uid, machine, record.sequence, record.deleted))
+        held = holding.attested if reply.accepted else self._registry.newer(uid, reply.current)
+        if held is not None:
+            record = held.record
+            await self._decisions.put(RecordHeld(uid, machine, record.sequence, record.deleted, held.digest))
         else:
             log.info("record not accepted", machine=machine, uid=uid, code=reply.reason)
+
+    async def _erase(self, uid: Uid, stamp: int) -> None:
+        try:
+            erased = await self._registry.erase(uid, stamp)
+        except StoreError as error:
+            log.warning("record cannot be erased", uid=uid, error=str(error))
+        else:
+            log.info("others keep the record", uid=uid, erased=erased)
 
     def _note(self, event: EventReport) -> None:
         log.info("event", uid=event.uid, reason=event.reason, kind=event.type, count=event.count)

@@ -29,6 +29,8 @@ from beemesh_node.protocol.messages import (
     ClaimsQuery,
     Commit,
     CommitReply,
+    KeepQuery,
+    KeepReply,
     NoReason,
     RecordQuery,
     RecordReply,
@@ -66,6 +68,7 @@ class Questions:
             Task: self._core,
             ClaimQuery: self._claims,
             ClaimsQuery: self._claims,
+            KeepQuery: self._keep,
             Assignment: self._assignment,
             ClaimReports: self._reports,
             Release: self._release,
@@ -148,6 +151,13 @@ class Questions:
     async def _record(self, question: Question) -> RecordReply:
         holding = self._registry.get(Uid(question.payload.uid))
         return RecordReply(holding.attested.raw if holding is not None else b"")
+
+    async def _keep(self, question: Question) -> object:
+        query: KeepQuery = question.payload
+        reply = await self._core(question)
+        holding = self._registry.get(Uid(query.uid))
+        lacking = set(query.blocks) & holding.named - holding.blocks.keys() if holding is not None else set()
+        return KeepReply(kept=False) if lacking else reply
 
     async def _block(self, question: Question) -> BlockReply:
         cid = question.payload.cid

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypeVar, final
 
 import structlog
@@ -21,7 +22,7 @@ from beemesh_node.protocol.header import AudienceKind
 from beemesh_node.protocol.ids import Uid
 from beemesh_node.protocol.messages import Commit, CommitReply, KeyedBlock
 from beemesh_node.protocol.policy import MAX_MESSAGE
-from beemesh_node.protocol.record import AttestedRecord
+from beemesh_node.protocol.record import AttestedRecord, open_record
 from beemesh_node.protocol.trust import TrustStore
 from beemesh_node.workloads.errors import ManifestError
 from beemesh_node.workloads.spec import WorkloadSpec
@@ -40,6 +41,8 @@ _KEEP_WITHIN = 30.0
 
 Announce: TypeAlias = Callable[[Declaration, bool], Awaitable[None]]
 """Called with what has been stored, and whether it is the first that anybody can have heard of it."""
+AnnounceErased: TypeAlias = Callable[[Uid, int], Awaitable[None]]
+"""Called with what has been erased, and the stamp that it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,14 @@ class Holding:
     spec: WorkloadSpec | None = field(repr=False)
     blocks: dict[str, KeyedBlock] = field(repr=False)
     """By content id: the present one and those of earlier revisions that were brought."""
+    stamp: int = 0
+    """Another one each time that it is written; 0 as found on the disk at the start."""
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The content ids of the present block and of those of earlier revisions, whether they are here or not."""
+        record = self.attested.record
+        return frozenset() if record.deleted else frozenset((record.cid, *(each.cid for each in record.revisions)))
 
     def commits(self) -> Iterator[Commit]:
         """Give everything as it is handed to another guardian, in as many parts as messages can carry.
@@ -87,7 +98,9 @@ class Registry:
         self._users: Counter[str] = Counter()
         """How many declarations name a block: one can be dropped with the last of them."""
         self._changing = trio.Lock()
+        self._writes = itertools.count(1)
         self.announce: Announce = _nobody
+        self.announce_erased: AnnounceErased = _nobody
 
     def __iter__(self) -> Iterator[Holding]:
         return iter(tuple(self._held.values()))
@@ -113,7 +126,7 @@ class Registry:
             except AdmissionError as error:
                 log.warning("stored record is not admitted", uid=uid, code=error.code)
                 continue
-            self._hold(Uid(uid), _holding(admitted, None))
+            self._hold(Uid(uid), _holding(admitted, None, 0))
             found.append(admitted.declaration)
         return tuple(found)
 
@@ -143,6 +156,33 @@ class Registry:
                     await self.announce(admitted.declaration, from_operator and known is None)
         return CommitReply(True), admitted.declaration
 
+    async def erase(self, uid: Uid, stamp: int) -> bool:
+        """Erase a declaration with its blocks and content keys, unless it has been written again: False then.
+
+        A tombstone is never erased. Raises `StoreError` when it cannot be written, and then nothing has changed.
+        """
+        async with self._changing:
+            holding = self._held.get(uid)
+            if holding is None or holding.stamp != stamp or holding.attested.record.deleted:
+                return False
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _KEEP_WITHIN):
+                blocks = tuple((BLOCKS, cid) for cid in holding.blocks if self._users[cid] == 1)
+                await self._threaded(self._store.write, {}, ((RECORDS, uid), *blocks))
+                del self._held[uid]
+                self._users.subtract(holding.blocks.keys())
+                await self.announce_erased(uid, stamp)
+        return True
+
+    def newer(self, uid: Uid, raw: bytes) -> AttestedRecord | None:
+        """Read a record that another machine holds of a declaration; None if it is not genuine, or not newer."""
+        holding = self._held.get(uid)
+        try:
+            shown = open_record(raw, self._trust.verify_chain)
+        except (ProtocolError, CryptoError):
+            return None
+        wins = holding is not None and shown.record.uid == uid and shown.rank > holding.attested.rank
+        return shown if wins else None
+
     def specification(self, uid: Uid, revision: str) -> WorkloadSpec | None:
         """Return what the pods of a revision are made from: the present revision or an earlier one that is held."""
         holding = self._held.get(uid)
@@ -153,7 +193,7 @@ class Registry:
         return next((spec for spec in _earlier(holding, uid) if spec.revision == revision), None)
 
     async def _keep(self, uid: Uid, admitted: Admitted, known: Holding | None) -> None:
-        holding = _holding(admitted, known)
+        holding = _holding(admitted, known, next(self._writes))
         puts = {(BLOCKS, cid): block.content_key + block.block for cid, block in holding.blocks.items()}
         puts[RECORDS, uid] = admitted.attested.raw
         left = set(known.blocks) - set(holding.blocks) if known else set()
@@ -171,13 +211,13 @@ class Registry:
         return await trio.to_thread.run_sync(function, *arguments, limiter=self._limiter)
 
 
-def _holding(admitted: Admitted, known: Holding | None) -> Holding:
+def _holding(admitted: Admitted, known: Holding | None, stamp: int) -> Holding:
     """Join what was brought with the earlier blocks that the new record still names."""
-    record = admitted.attested.record
-    named = set() if record.deleted else {record.cid, *(revision.cid for revision in record.revisions)}
-    blocks = {cid: block for cid, block in (known.blocks if known else {}).items() if cid in named}
-    blocks.update({block.cid: block for block in admitted.blocks})
-    return Holding(admitted.attested, admitted.spec, blocks)
+    brought = {block.cid: block for block in admitted.blocks}
+    holding = Holding(admitted.attested, admitted.spec, brought, stamp)
+    if known is None:
+        return holding
+    return replace(holding, blocks={c: b for c, b in known.blocks.items() if c in holding.named} | brought)
 
 
 def _refusal(admitted: Admitted, known: Holding | None, *, from_operator: bool) -> CommitReply | None:
@@ -205,5 +245,5 @@ def _earlier(holding: Holding, uid: Uid) -> Iterable[WorkloadSpec]:
             log.warning("an earlier revision cannot be read", uid=uid, revision=revision.number, error=str(error))
 
 
-async def _nobody(declaration: Declaration, fresh: bool) -> None:
+async def _nobody(*news: object) -> None:
     """Stand in for the decision core until it runs."""

@@ -43,6 +43,8 @@ class Config:
     """A release that had no effect is offered again after this."""
     push_repeat: float = 5.0
     """A record that was not acknowledged is brought again after this."""
+    erase_after: float = 60.0
+    """What this machine neither guards nor runs is kept this long at least, and whoever should keep it asked again."""
     restart_grace: float = 60.0
     """A machine that announced a restart keeps its claims this long."""
     start_retry_first: float = 1.0

@@ -39,11 +39,12 @@ class Context:
         return self.members.guardians(key_of_name(*path), self.config.guardians)
 
     def guardians_of(self, uid: Uid) -> tuple[MachineId, ...]:
-        """Return the guardians of a declaration that is stored here, by rank."""
-        return self.guardians(self.declarations[uid].path)
+        """Return the guardians of a declaration, by rank; none if it is not stored here."""
+        declaration = self.declarations.get(uid)
+        return self.guardians(declaration.path) if declaration is not None else ()
 
     def rank(self, uid: Uid) -> int | None:
-        """Return this machine's rank among the guardians of a stored declaration; None if it is none of them."""
+        """Return this machine's rank among the guardians of a declaration; None if it is none, or it is not stored."""
         guardians = self.guardians_of(uid)
         return guardians.index(self.me) if self.me in guardians else None
 
@@ -61,6 +62,16 @@ class Context:
         for uid in self.names[declaration.path]:
             self.mark(uid)
         return True
+
+    def drop(self, uid: Uid) -> None:
+        """Forget a declaration that is not on the disk any more, and its claims."""
+        declaration = self.declarations.pop(uid)
+        rivals = self.names[declaration.path]
+        rivals.discard(uid)
+        if not rivals:
+            del self.names[declaration.path]
+        self.dirty.pop(uid, None)
+        self.claims.forget(uid)
 
     def reigns(self, declaration: Declaration) -> bool:
         """Whether this is the live declaration of its name that runs, as far as is known here."""

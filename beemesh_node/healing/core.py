@@ -16,8 +16,9 @@ from beemesh_node.healing import events as ev
 from beemesh_node.healing.claims import ClaimTable
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.context import Context
-from beemesh_node.healing.declaration import NamePath
+from beemesh_node.healing.declaration import Declaration, NamePath
 from beemesh_node.healing.effects import Ask, Assign, Effect, OfferRelease, Reply
+from beemesh_node.healing.erasure import Erasure
 from beemesh_node.healing.guardian import Guardian
 from beemesh_node.healing.handover import Handover
 from beemesh_node.healing.notes import Notes
@@ -37,6 +38,8 @@ from beemesh_node.protocol.messages import (
     ClaimReport,
     ClaimsQuery,
     EventReport,
+    KeepQuery,
+    KeepReply,
     Task,
 )
 
@@ -50,9 +53,10 @@ class Core:
         self._notes = Notes(outbox)
         self._context = Context(me, chosen, MemberTable(me), outbox, self._notes, ClaimTable(chosen.max_claims))
         self._guardian = Guardian(self._context)
-        self._handover = Handover(self._context)
         self._runner = Runner(self._context)
         self._runner.reporter = Reporter(self._context, self._runner.report_of, self._guardian.reported)
+        self._handover = Handover(self._context)
+        self._erasure = Erasure(self._context, self._runner.concerns, self._handover.lost)
         self._releases = Releases(self._context, self._runner)
         self._recovery = Recovery(self._context, self._runner, self._releases)
         self._started = False
@@ -134,13 +138,15 @@ class Core:
             case ev.LocalChanged(member):
                 self._runner.local_changed(event)
                 self._seen(member, now)
-            case ev.DeclarationStored(declaration, fresh):
-                if self._context.store(declaration, now):
-                    self._guardian.stored(declaration.uid, fresh, now)
-                    self._releases.stored(declaration.uid, now)
-                    self._handover.renew(declaration.uid, now)
-            case ev.RecordHeld(uid, machine, sequence, deleted):
-                self._handover.acknowledged(uid, machine, (deleted, sequence))
+            case ev.DeclarationStored(declaration, fresh, stamp):
+                self._stored(declaration, fresh, stamp, now)
+            case ev.RecordHeld(uid, machine, sequence, deleted, digest):
+                self._handover.acknowledged(uid, machine, (deleted, sequence, digest))
+            case ev.RecordErased(uid, stamp):
+                self._erased(uid, stamp)
+            case ev.Asked(token, sender, KeepQuery() as query):
+                outbox.emit(Reply(token, KeepReply(self._erasure.keeps(query))))
+                self._handover.lost(Uid(query.uid), sender, now)
             case ev.Asked(token, _, payload):
                 outbox.emit(Reply(token, self._answer(payload)))
             case ev.AssignmentOffered(token, _, declaration, slots):
@@ -166,6 +172,23 @@ class Core:
                 self._notes.epoch_ms = epoch_ms
             case ev.Wakeup():
                 pass
+
+    def _stored(self, declaration: Declaration, fresh: bool, stamp: int, now: float) -> None:
+        uid = declaration.uid
+        news = self._context.store(declaration, now)
+        if news:
+            self._guardian.stored(uid, fresh, now)
+            self._releases.stored(uid, now)
+            self._handover.renew(uid, now)
+        if uid in self._context.declarations:
+            self._erasure.stored(uid, stamp)
+            self._erasure.renew(uid, now)
+
+    def _erased(self, uid: Uid, stamp: int) -> None:
+        if uid in self._context.declarations and self._erasure.erased(uid, stamp):
+            self._guardian.forget(uid)
+            self._handover.forget(uid)
+            self._context.drop(uid)
 
     def _seen(self, member: Member, now: float) -> None:
         machine, members, timers = member.machine, self._context.members, self._context.outbox.timers
@@ -201,8 +224,10 @@ class Core:
 
     # ---- inside
 
-    def _answer(self, payload: Task | ClaimQuery | ClaimsQuery) -> Answer:
+    def _answer(self, payload: Task | ClaimQuery | ClaimsQuery | KeepQuery) -> Answer:
         match payload:
+            case KeepQuery():
+                return KeepReply(self._erasure.keeps(payload))
             case Task():
                 return self._runner.bid(payload)
             case ClaimQuery(ref):
@@ -237,6 +262,7 @@ class Core:
         self._guardian.membership_changed(now)
         for uid in self._context.declarations:
             self._handover.renew(uid, now)
+            self._erasure.renew(uid, now)
         for claim in self._runner.claims.values():
             if claim.stage is not Stage.OVER:
                 self._runner.reporter.guardians_changed(claim)

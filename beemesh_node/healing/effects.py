@@ -19,6 +19,8 @@ from beemesh_node.protocol.messages import (
     ClaimReports,
     ClaimsQuery,
     EventReport,
+    KeepQuery,
+    KeepReply,
     Requirements,
     SlotAttempt,
     Task,
@@ -47,7 +49,7 @@ class Ask:
 
     token: Token
     machine: MachineId
-    payload: Task | ClaimQuery | ClaimsQuery
+    payload: Task | ClaimQuery | ClaimsQuery | KeepQuery
     timeout: float
 
 
@@ -72,7 +74,7 @@ class Reply:
     """Answer a question (`Asked`, `AssignmentOffered`)."""
 
     token: Token
-    payload: Bid | AssignmentReply | ClaimReply
+    payload: Bid | AssignmentReply | ClaimReply | KeepReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,28 @@ class PushRecord:
     machine: MachineId
 
 
+@dataclass(frozen=True, slots=True)
+class EraseRecord:
+    """Erase record, blocks and content keys if `stamp` is still that of `DeclarationStored`; `RecordErased` follows.
+
+    If it has been written again meanwhile, somebody counts on this machine, and nothing is erased.
+    """
+
+    uid: Uid
+    stamp: int
+
+
 Effect: TypeAlias = (
-    Ask | Assign | Reply | Tell | OfferRelease | StartPod | StopPod | PersistClaim | ForgetClaim | Note | PushRecord
+    Ask
+    | Assign
+    | Reply
+    | Tell
+    | OfferRelease
+    | StartPod
+    | StopPod
+    | PersistClaim
+    | ForgetClaim
+    | Note
+    | PushRecord
+    | EraseRecord
 )

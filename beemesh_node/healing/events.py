@@ -22,6 +22,8 @@ from beemesh_node.protocol.messages import (
     ClaimReply,
     ClaimReport,
     ClaimsQuery,
+    KeepQuery,
+    KeepReply,
     SlotAttempt,
     Task,
 )
@@ -63,6 +65,8 @@ class DeclarationStored:
     declaration: Declaration
     fresh: bool = False
     """True only for the first record of a uid straight from its operator: nobody can hold claims of it yet."""
+    stamp: int = 0
+    """Another one each time that a version is written here, also the same once more. See `EraseRecord`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,15 @@ class RecordHeld:
     machine: MachineId
     sequence: int
     deleted: bool
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RecordErased:
+    """What was written with this stamp is not on the disk any more."""
+
+    uid: Uid
+    stamp: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +94,7 @@ class Asked:
 
     token: Token
     sender: MachineId
-    payload: Task | ClaimQuery | ClaimsQuery
+    payload: Task | ClaimQuery | ClaimsQuery | KeepQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +124,7 @@ class Answered:
     """The answer to a question of the core."""
 
     token: Token
-    payload: Bid | AssignmentReply | ClaimReply
+    payload: Bid | AssignmentReply | ClaimReply | KeepReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +202,7 @@ Event: TypeAlias = (
     | LocalChanged
     | DeclarationStored
     | RecordHeld
+    | RecordErased
     | Asked
     | AssignmentOffered
     | ReleaseOffered

@@ -6,10 +6,12 @@ begins first learns what claims there are, from the other guardians, before it p
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
+from beemesh_node.healing.claims import ClaimKey, key_of
 from beemesh_node.healing.context import Context
 from beemesh_node.healing.outbox import Answer
 from beemesh_node.healing.progress import Progress
@@ -29,6 +31,9 @@ MISSED_REPORTS = 3.5
 ASK_AGAIN = 2.0
 """Seconds between two such questions to one machine."""
 
+MAX_EARLY = 1024
+"""Reports that are kept for records that have not come yet."""
+
 
 @dataclass
 class Guardian:
@@ -39,6 +44,8 @@ class Guardian:
     _surveys: dict[Uid, int] = field(default_factory=dict)
     """Answers that are still missing before a watch knows enough."""
     _asked: dict[tuple[Uid, MachineId], float] = field(default_factory=dict)
+    _early: OrderedDict[ClaimKey, ClaimReport] = field(default_factory=OrderedDict)
+    """Reports of declarations that are not stored here yet: runners know a new guardian before its record has come."""
     _fresh: set[Uid] = field(default_factory=set)
     _settled_at: float | None = None
 
@@ -59,6 +66,8 @@ class Guardian:
         if watch is not None and watch.declaration.rank != declaration.rank:
             watch.declared(declaration, now)
         self.enlist(uid, now)
+        early = [key for key, report in self._early.items() if report.claim.uid == uid]
+        self.reported([self._early.pop(key) for key in early], now)
 
     def enlist(self, uid: Uid, now: float) -> None:
         """Begin or end the watch over a declaration, as membership says."""
@@ -78,6 +87,16 @@ class Guardian:
                 self.context.outbox.timers.set(("survey", uid), settled, lambda at: self._survey(uid, at))
         self._fresh.discard(uid)
         self.context.mark(uid)
+
+    def forget(self, uid: Uid) -> None:
+        """A declaration is not here any more."""
+        watch = self._watches.pop(uid, None)
+        if watch is not None:
+            watch.drop()
+        self._surveys.pop(uid, None)
+        self._fresh.discard(uid)
+        for kind in ("survey", "unheard"):
+            self.context.outbox.timers.cancel((kind, uid))
 
     def membership_changed(self, now: float) -> None:
         """Who is a member has changed: look at everything, and forget what is others' concern now."""
@@ -113,7 +132,15 @@ class Guardian:
 
     def reported(self, reports: Iterable[ClaimReport], now: float) -> None:
         """Take in what machines say of their own claims."""
-        self._take(reports, self.context.claims.take, now)
+        known: list[ClaimReport] = []
+        for report in reports:
+            if report.claim.uid in self.context.declarations:
+                known.append(report)
+            else:
+                self._early[key_of(report.claim)] = report
+        while len(self._early) > MAX_EARLY:
+            self._early.popitem(last=False)
+        self._take(known, self.context.claims.take, now)
 
     def told(self, reports: Iterable[ClaimReport], now: float) -> None:
         """Take in what another guardian says of the claims of others: its word alone ends nothing."""

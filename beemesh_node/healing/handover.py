@@ -6,6 +6,7 @@ The closest holder brings it first, so that the others mostly find it done.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from beemesh_node.healing.context import Context
 from beemesh_node.healing.effects import PushRecord
@@ -16,19 +17,22 @@ FIRST_PUSH = 2.0
 MOST_REPEAT = 300.0
 """Seconds: longest time between two attempts."""
 
+Rank: TypeAlias = tuple[bool, int, bytes]
+"""A version: `Declaration.rank`."""
+
 
 @dataclass
 class Handover:
     """Who is known to hold what."""
 
     context: Context
-    _held: dict[Uid, dict[MachineId, tuple[bool, int]]] = field(default_factory=dict)
-    """Version (deleted, sequence) that each machine acknowledged."""
+    _held: dict[Uid, dict[MachineId, Rank]] = field(default_factory=dict)
+    """The version that each machine acknowledged."""
     _delay: dict[Uid, float] = field(default_factory=dict)
     _goal: dict[Uid, tuple[tuple[MachineId, ...], bytes]] = field(default_factory=dict)
     """Guardians and version that pushing is about, so that only a change of them begins anew."""
 
-    def acknowledged(self, uid: Uid, machine: MachineId, version: tuple[bool, int]) -> None:
+    def acknowledged(self, uid: Uid, machine: MachineId, version: Rank) -> None:
         """A machine holds this version."""
         if uid not in self.context.declarations:
             return
@@ -37,10 +41,22 @@ class Handover:
 
     def lacking(self, uid: Uid) -> list[MachineId]:
         """Return the guardians that are not known to hold the present version."""
-        declaration = self.context.declarations[uid]
-        version, held = (declaration.deleted, declaration.sequence), self._held.get(uid, {})
+        version, held = self.context.declarations[uid].rank, self._held.get(uid, {})
         others = (machine for machine in self.context.guardians_of(uid) if machine != self.context.me)
-        return [machine for machine in others if held.get(machine, (False, -1)) < version]
+        return [machine for machine in others if machine not in held or held[machine] < version]
+
+    def lost(self, uid: Uid, machine: MachineId, now: float) -> None:
+        """A machine is not to be counted on any more: if it is a guardian, bring it there again."""
+        self._held.get(uid, {}).pop(machine, None)
+        timers = self.context.outbox.timers
+        if uid in self.context.declarations and self.lacking(uid) and not timers.armed(("push", uid)):
+            timers.set(("push", uid), now + self._turn(uid), lambda at: self._push(uid, at))
+
+    def forget(self, uid: Uid) -> None:
+        """It is not here any more."""
+        self.context.outbox.timers.cancel(("push", uid))
+        for table in (self._held, self._delay, self._goal):
+            table.pop(uid, None)
 
     def renew(self, uid: Uid, now: float) -> None:
         """The version or the guardians may have changed: bring it to those who lack it, soon."""
@@ -53,12 +69,14 @@ class Handover:
         if held is not None:
             self._held[uid] = {machine: version for machine, version in held.items() if machine in guardians}
         self._delay.pop(uid, None)
-        rank = self.context.rank(uid)
-        turn = FIRST_PUSH * (1 + (len(guardians) if rank is None else rank))
         if self.lacking(uid):
-            self.context.outbox.timers.set(("push", uid), now + turn, lambda at: self._push(uid, at))
+            self.context.outbox.timers.set(("push", uid), now + self._turn(uid), lambda at: self._push(uid, at))
         else:
             self.context.outbox.timers.cancel(("push", uid))
+
+    def _turn(self, uid: Uid) -> float:
+        rank = self.context.rank(uid)
+        return FIRST_PUSH * (1 + (len(self.context.guardians_of(uid)) if rank is None else rank))
 
     def _push(self, uid: Uid, now: float) -> None:
         lacking = self.lacking(uid)

@@ -18,11 +18,13 @@ from beemesh_node.protocol.messages import (
     ClaimRef,
     ClaimReply,
     ClaimsQuery,
+    KeepQuery,
+    KeepReply,
     SlotAttempt,
     Task,
 )
 
-Answer: TypeAlias = Bid | AssignmentReply | ClaimReply
+Answer: TypeAlias = Bid | AssignmentReply | ClaimReply | KeepReply
 Then: TypeAlias = Callable[[Answer | None, float], None]
 """Called with the answer, or None if there was none, and the time."""
 Fire: TypeAlias = Callable[[float], None]
@@ -47,6 +49,10 @@ class Timers:
     def cancel(self, key: Hashable) -> None:
         """Drop a timer; none is fine."""
         self._due.pop(key, None)
+
+    def armed(self, key: Hashable) -> bool:
+        """Whether a timer is set."""
+        return key in self._due
 
     def next(self) -> float | None:
         """Return the earliest moment."""
@@ -91,7 +97,12 @@ class Outbox:
         return effects
 
     def ask(
-        self, machine: MachineId, payload: Task | ClaimQuery | ClaimsQuery, timeout: float, then: Then, now: float
+        self,
+        machine: MachineId,
+        payload: Task | ClaimQuery | ClaimsQuery | KeepQuery,
+        timeout: float,
+        then: Then,
+        now: float,
     ) -> None:
         """Put a question; `then` gets the answer, or None at once if too many questions are out."""
         self._send(Ask(self._token(), machine, payload, timeout), then, now)

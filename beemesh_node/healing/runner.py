@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from beemesh_node.healing.claims import gone_report, key_of
 from beemesh_node.healing.context import Context
-from beemesh_node.healing.declaration import Declaration
+from beemesh_node.healing.declaration import Declaration, NamePath
 from beemesh_node.healing.effects import ForgetClaim, HeldClaim, PersistClaim, StartPod, StopPod, Tell
 from beemesh_node.healing.events import LocalChanged
 from beemesh_node.healing.pods import LocalClaim, Signal, Stage, new_claim
@@ -88,6 +88,10 @@ class Runner:
     def of(self, uid: Uid) -> list[LocalClaim]:
         """Return the claims of a declaration that are not over."""
         return [c for c in self.claims.values() if c.ref.uid == uid and c.stage is not Stage.OVER]
+
+    def concerns(self, path: NamePath) -> bool:
+        """Whether anything of a workload runs here, or may: until it is known what was here before, all may."""
+        return not self.adopted or any(c.path == path and c.stage is not Stage.OVER for c in self.claims.values())
 
     def report_of(self, pod_uid: str) -> ClaimReport | None:
         """Return how a claim is, None if it is not known."""

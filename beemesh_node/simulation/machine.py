@@ -21,6 +21,9 @@ from beemesh_node.protocol.messages import EventReport
 from beemesh_node.simulation.runtime import FakeRuntime
 from beemesh_node.simulation.world import World
 
+WRITING = 0.02
+"""Seconds between the decision to erase something and its end on the disk."""
+
 
 @dataclass
 class Disk:
@@ -46,6 +49,8 @@ class Machine:
     events: list[EventReport] = field(default_factory=list)
     sent: dict[str, int] = field(default_factory=dict)
     """How many of each kind of message left this machine."""
+    _written: int = 0
+    _stamps: dict[Uid, int] = field(default_factory=dict)
     _life: int = 0
     _tokens: int = 0
     _replies: dict[fx.Token, Callable[[Answer], None]] = field(default_factory=dict)
@@ -66,6 +71,7 @@ class Machine:
         self._life += 1
         self._wakeup = None
         self._replies.clear()
+        self._stamps.clear()
         seed = f"{self.world.seed}/{self.id}/{self._life}".encode()
         started = round(self.world.now * 1000) * 1000 + self._life
         self.core = Core(self.id, replace(self.config, seed=seed, started_at_ms=started))
@@ -90,9 +96,11 @@ class Machine:
     def store(self, declaration: Declaration, *, fresh: bool = False) -> None:
         """Take in a record, whoever brings it."""
         known = self.disk.records.get(declaration.uid)
-        if known is None or known.rank < declaration.rank:
+        if known is None or known.rank <= declaration.rank:
             self.disk.records[declaration.uid] = declaration
-            self.tell(ev.DeclarationStored(declaration, fresh))
+            self._written += 1
+            self._stamps[declaration.uid] = self._written
+            self.tell(ev.DeclarationStored(declaration, fresh, self._written))
 
     def tell(self, event: ev.Event) -> None:
         """Give the core an event and do what it wants."""
@@ -135,18 +143,25 @@ class Machine:
             case fx.PushRecord(uid, machine):
                 record = self.disk.records[uid]
                 self._send(machine, lambda peer: peer.pushed(self.id, record))
+            case fx.EraseRecord(uid, stamp):
+                life = self._life
+                self.world.after(WRITING, lambda: self._erase(uid, stamp) if life == self._life else None)
 
     def released(self, sender: MachineId, record: Declaration, event: ev.ReleaseOffered) -> None:
         """A guardian says that a claim is over."""
         self.store(record)
         self.tell(event)
 
+    def _erase(self, uid: Uid, stamp: int) -> None:
+        if self._stamps.get(uid, 0) == stamp and uid in self.disk.records:
+            del self.disk.records[uid]
+            self.tell(ev.RecordErased(uid, stamp))
+
     def pushed(self, sender: MachineId, record: Declaration) -> None:
         """Another holder brings a record: keep it, and say so."""
         self.store(record)
         held = self.disk.records[record.uid]
-        self.tell(ev.RecordHeld(record.uid, sender, record.sequence, record.deleted))
-        answer = ev.RecordHeld(record.uid, self.id, held.sequence, held.deleted)
+        answer = ev.RecordHeld(record.uid, self.id, held.sequence, held.deleted, held.digest)
         self._send(sender, lambda peer: peer.tell(answer))
 
     def _assign(self, effect: fx.Assign) -> None:

@@ -19,6 +19,8 @@ from beemesh_node.protocol.messages import (
     ClaimReply,
     ClaimReport,
     ClaimsQuery,
+    KeepQuery,
+    KeepReply,
     NoReason,
     Refusal,
     Requirements,
@@ -90,16 +92,27 @@ assigned = st.builds(
     st.lists(numbers, max_size=3).map(tuple),
     st.lists(st.builds(SlotRefusal, numbers, refusals), max_size=2).map(tuple),
 )
+questions = st.one_of(
+    tasks,
+    st.builds(ClaimQuery, refs),
+    st.builds(ClaimsQuery, uids),
+    st.builds(KeepQuery, uids, numbers, st.binary(max_size=1), st.just(())),
+)
 happenings = st.one_of(
     st.builds(ev.MemberSeen, members),
     st.builds(ev.MemberGone, machines, st.text(max_size=2), st.booleans()),
     st.builds(ev.LocalChanged, st.builds(replace, members, machine=st.just(ME)), max_pods=st.integers(0, 5)),
-    st.builds(ev.DeclarationStored, declarations, st.booleans()),
-    st.builds(ev.RecordHeld, uids, machines, numbers, st.booleans()),
-    st.builds(ev.Asked, tokens, machines, st.one_of(tasks, st.builds(ClaimQuery, refs), st.builds(ClaimsQuery, uids))),
+    st.builds(ev.DeclarationStored, declarations, st.booleans(), st.integers(0, 2)),
+    st.builds(ev.RecordHeld, uids, machines, numbers, st.booleans(), st.binary(max_size=1)),
+    st.builds(ev.RecordErased, uids, st.integers(0, 2)),
+    st.builds(ev.Asked, tokens, machines, questions),
     st.builds(ev.AssignmentOffered, tokens, machines, declarations, slots),
     st.builds(ev.ReleaseOffered, machines, refs, st.one_of(st.none(), refs)),
-    st.builds(ev.Answered, tokens, st.one_of(bids, assigned, st.builds(ClaimReply, many_reports))),
+    st.builds(
+        ev.Answered,
+        tokens,
+        st.one_of(bids, assigned, st.builds(ClaimReply, many_reports), st.builds(KeepReply, st.booleans())),
+    ),
     st.builds(ev.Unanswered, tokens, st.just("")),
     st.builds(ev.ClaimsReported, machines, many_reports),
     st.builds(ev.PodChanged, pods),
@@ -206,9 +219,9 @@ def test_a_guardian_hands_records_over_until_they_are_acknowledged():
         pushed += of(core.handle(ev.Wakeup(), now), PushRecord)
     assert pushed
     assert set(pushed) == {PushRecord(WEB.uid, MachineId("a"))}
-    core.handle(ev.RecordHeld(WEB.uid, MachineId("a"), WEB.sequence, False), now)
+    core.handle(ev.RecordHeld(WEB.uid, MachineId("a"), WEB.sequence, False, WEB.digest), now)
     newer = replace(WEB, sequence=2, digest=b"2")
-    core.handle(ev.RecordHeld(WEB.uid, MachineId("a"), 2, False), now)
+    core.handle(ev.RecordHeld(WEB.uid, MachineId("a"), 2, False, b"2"), now)
     core.handle(ev.DeclarationStored(newer), now)
     later = []
     while now < 700:
