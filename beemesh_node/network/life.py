@@ -18,6 +18,7 @@ from beemesh_node.network.guards import (
     guarded,
     inbound_slots,
     inline_replies,
+    long_lines,
     older_records,
     own_keys,
     paused_reader,
@@ -57,7 +58,12 @@ MUXER_GUARDS = (inline_replies.GUARD, blocking_close.GUARD, silent_connections.G
 SWARM_GUARDS = (inbound_slots.GUARD, stale_connections.GUARD, accept_limits.GUARD)
 FACADE_GUARDS = (stream_faults.GUARD,)
 STORE_GUARDS = (own_keys.GUARD, older_records.GUARD)
-SUBSTITUTIONS = (root_logger.SUBSTITUTION, paused_reader.SUBSTITUTION, *steady(swarm_module, swarm_connection))
+SUBSTITUTIONS = (
+    root_logger.SUBSTITUTION,
+    paused_reader.SUBSTITUTION,
+    long_lines.SUBSTITUTION,
+    *steady(swarm_module, swarm_connection),
+)
 
 _FAREWELL = 3.0
 """Seconds for closing all connections at the end."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from Crypto.Cipher import Salsa20
 
 from beemesh_node.network import life
 from beemesh_node.network.api import Gossip, Limits
@@ -21,7 +22,7 @@ from beemesh_node.network.guards.kad_protocol import KADEMLIA
 from beemesh_node.network.host import MeshHost
 from beemesh_node.network.library import ID, Multiaddr, PeerStore, SwarmException, create_new_key_pair
 
-from .meshing import QUICK, accept_all, ask, contained, host, link, refused, seed, until, until_async
+from .meshing import NETWORK_KEY, QUICK, accept_all, ask, contained, host, link, refused, seed, until, until_async
 
 NONE: tuple[str, ...] = ()
 MESHSUB = "/meshsub/1.1.0"
@@ -148,6 +149,21 @@ async def test_silent_strangers_are_bounded(without: tuple[str, ...]) -> None:
                 await until(lambda: ended == 12)
                 assert refused(a, "accepts") == 12
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("without", [NONE, ("long-lines",)])
+@pytest.mark.parametrize("length", [1025, 1 << 20])
+async def test_a_stranger_does_not_make_us_wait_for_a_line_of_any_length(without: tuple[str, ...], length: int) -> None:
+    async with host("a", without_guards=without, limits=Limits(upgrade_timeout=30.0)) as a:
+        stream = await trio.open_tcp_stream("127.0.0.1", int(a.addresses()[0].split("/")[4]))
+        nonce = bytes(8)
+        await stream.send_all(nonce + Salsa20.new(key=NETWORK_KEY, nonce=nonce).encrypt(varint(length)))
+        with trio.move_on_after(0.5 if without else 5.0) as patience:
+            while await stream.receive_some():
+                pass
+        assert patience.cancelled_caught is bool(without), "whether it waits for the rest"
+        assert not [name for name in a.counters if name.startswith("contained")]
+        await stream.aclose()
 
 
 @pytest.mark.parametrize("without", [NONE, ("own-keys",)])
