@@ -194,11 +194,11 @@ def down() -> None:
 def test(no_lab: bool) -> None:
     """Run every test: style, types, imports, the node's own, machines of a lab, Molecule."""
     hosts.prepare_podman(_install(testing=True))
-    suite.run_static()
     if no_lab:
+        suite.run(suite.QUICK, suite.INTEGRATION)
         return
     _prepare()
-    suite.run_on_machines()
+    suite.run((*suite.QUICK, *suite.MOLECULE), suite.INTEGRATION, suite.LAB)
 
 
 def main() -> None:

@@ -65,11 +65,13 @@ def run(
     return done.stdout
 
 
-def run_logged(command: Sequence[str | Path], name: str, *, env: Mapping[str, str] | None = None) -> str:
+def run_logged(
+    command: Sequence[str | Path], name: str, *, env: Mapping[str, str] | None = None, shown: int = 40
+) -> str:
     """Run a long command with its output in `.lab/logs/NAME.log`; return that output.
 
     Raises:
-        LabError: it failed; the last lines of the log are in the text.
+        LabError: it failed; the last `shown` lines of the log are in the text.
     """
     LOGS.mkdir(parents=True, exist_ok=True)
     log = LOGS / f"{name}.log"
@@ -84,7 +86,7 @@ def run_logged(command: Sequence[str | Path], name: str, *, env: Mapping[str, st
         )
     said = log.read_text(errors="replace")
     if done.returncode != 0:
-        tail = "\n".join(said.splitlines()[-40:])
+        tail = "\n".join(said.splitlines()[-shown:])
         raise LabError(f"{Path(command[0]).name} ended with {done.returncode}; the end of {log}:\n{tail}")
     return said
 

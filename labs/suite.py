@@ -1,52 +1,73 @@
-"""`./lab test`: everything that must hold, from style to machines."""
+"""`./lab test`: everything that must hold, from style to machines.
 
-from collections.abc import Sequence
+It runs in lanes side by side, because the longer tests mostly wait.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from rich.markup import escape
 
 from labs.paths import ROOT
-from labs.run import LabError, console, hand_over, step
+from labs.run import LabError, console, hand_over, run_logged
 
 _ANSIBLE = ("playbooks", "roles", "molecule", "inventory")
-_STATIC: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Style", ("ruff", "check", ".")),
-    ("Format", ("ruff", "format", "--check", ".")),
-    ("Types", ("mypy",)),
-    ("Types of the lab", ("mypy", "labs", "roles/node/files/release.py")),
-    ("Import rules", ("lint-imports",)),
-    ("Ansible", ("ansible-lint", "--offline", "--profile", "production", *_ANSIBLE)),
-    ("Node", ("pytest", "-q", "tests/node")),
+_PYTEST = ("pytest", "-q", "-p", "no:cacheprovider")
+_REAL_MESHES = "tests/node/integration"
+_MOLECULE = {"MOLECULE_PROJECT_DIRECTORY": str(ROOT)}
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that must hold: a command that ends with 0."""
+
+    title: str
+    command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def holds(self) -> bool:
+        """Run it, and tell its outcome; of a failure, the end of what it said."""
+        console.print(f"[bold]→[/] {self.title}: {escape(' '.join(self.command))}")
+        started = time.monotonic()
+        try:
+            said = run_logged(self.command, f"test-{self.title.lower().replace(' ', '-')}", env=self.env, shown=120)
+        except LabError as error:
+            console.print(f"[red]✗ {self.title}[/] {time.monotonic() - started:.0f} s: {escape(str(error))}")
+            return False
+        last = said.strip().rpartition("\n")[2] if self.command[0] == "pytest" else ""
+        console.print(f"[green]✓[/] {self.title} {time.monotonic() - started:.0f} s {escape(last)}")
+        return True
+
+
+QUICK = (
+    Check("Style", ("ruff", "check", ".")),
+    Check("Format", ("ruff", "format", "--check", ".")),
+    Check("Types", ("mypy",)),
+    Check("Types of the lab", ("mypy", "labs", "roles/node/files/release.py")),
+    Check("Import rules", ("lint-imports",)),
+    Check("Ansible", ("ansible-lint", "--offline", "--profile", "production", *_ANSIBLE)),
+    Check("Node", (*_PYTEST, "tests/node", f"--ignore={_REAL_MESHES}")),
 )
+INTEGRATION = (Check("Integration", (*_PYTEST, _REAL_MESHES)),)
+LAB = (Check("Lab", (*_PYTEST, "tests/lab")),)
+MOLECULE = (Check("Molecule", ("molecule", "test"), _MOLECULE),)
 
 
-def run_static() -> None:
-    """Run what needs no machines; all of it, so that one run tells everything.
+def run(*lanes: Sequence[Check]) -> None:
+    """Run the lanes side by side, each in its order, and all of it, so that one run tells everything.
 
     Raises:
         LabError: some of it failed.
     """
-    failed = [title for title, command in _STATIC if not _passes(title, command)]
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        results = pool.map(lambda lane: [check.title for check in lane if not check.holds()], lanes)
+        failed = [title for titles in results for title in titles]
     if failed:
-        raise LabError(f"failed: {', '.join(failed)}")
-
-
-def run_on_machines() -> None:
-    """Run the tests on machines of a lab, then the Molecule scenario.
-
-    Raises:
-        LabError: a test failed.
-    """
-    if not _passes("Lab", ("pytest", "-q", "-p", "no:cacheprovider", "tests/lab")):
-        raise LabError("failed: tests/lab")
-    with step("Molecule"):
-        code = molecule(["test"])
-    if code != 0:
-        raise LabError("failed: molecule test")
+        raise LabError(f"failed: {', '.join(failed)}; what each of them said is in .lab/logs")
 
 
 def molecule(arguments: Sequence[str]) -> int:
     """Run Molecule in the project; return its exit code."""
-    return hand_over(["molecule", *arguments], env={"MOLECULE_PROJECT_DIRECTORY": str(ROOT)})
-
-
-def _passes(title: str, command: Sequence[str]) -> bool:
-    console.print(f"[bold]── {title}[/]: {' '.join(command)}")
-    return hand_over(command) == 0
+    return hand_over(["molecule", *arguments], env=_MOLECULE)

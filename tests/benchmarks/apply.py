@@ -245,7 +245,8 @@ async def bench(count: int) -> AsyncIterator[Bench]:
         for name in _NAMES[:count]:
             machine = mesh.add(name, program=(sys.executable, "-m", "tests.benchmarks.counted"))
             _boot(machine)
-            apis[name] = PodmanApi(directory / name / "podman.sock")
+            assert machine.podman is not None
+            apis[name] = PodmanApi(machine.podman.socket)
             stack.callback(apis[name].close)
         mesh.settle()
         own = directory / "totals"

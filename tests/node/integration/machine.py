@@ -54,7 +54,10 @@ class Machine:
         self._memory = Path(tempfile.mkdtemp(prefix="bmit-", dir="/dev/shm"))  # Secrets need a tmpfs
         self.local_socket = self._memory / "beemeshd.sock"
         self._process: subprocess.Popen[bytes] | None = None
-        self.podman: PodmanService | None = NamespacedPodman(directory, namespace) if podman else None
+        # Podman refuses a long path; it is removed with all that it holds.
+        self.podman: PodmanService | None = (
+            NamespacedPodman(Path(tempfile.mkdtemp(prefix="bmit-")), namespace) if podman else None
+        )
 
     @property
     def listen(self) -> str:
@@ -77,7 +80,7 @@ class Machine:
         values = {
             "state": str(self.state),
             "listen": [self.listen],
-            "runtime_socket": str(self.directory / "podman.sock"),
+            "runtime_socket": str(self.podman.socket if self.podman else self.directory / "podman.sock"),
             "local_socket": str(self.local_socket),
             "log": {"level": "info", "format": "json"},
             **settings,

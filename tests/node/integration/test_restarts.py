@@ -86,7 +86,8 @@ def _scheduled(mesh: SharedMesh) -> int:
 
 def _storage(machine: Machine) -> set[Path]:
     """The containers that Podman has on disk, finished or not."""
-    return set((machine.directory / "root" / "overlay-containers").glob("[0-9a-f]*"))
+    assert machine.podman is not None
+    return set((machine.podman.directory / "root" / "overlay-containers").glob("[0-9a-f]*"))
 
 
 def _when_ready(mesh: SharedMesh, operator: Operator, count: int) -> Callable[[], list[dict[str, Any]]]:

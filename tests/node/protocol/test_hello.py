@@ -186,10 +186,10 @@ def test_a_peer_written_from_the_specification_is_understood() -> None:
     [
         ("role", b"\1"),
         ("role", b""),
-        ("local", BERT.peer_id),
-        ("remote", ANNA.peer_id),
+        pytest.param("local", BERT.peer_id, id="local-of the other"),
+        pytest.param("remote", ANNA.peer_id, id="remote-of the sender"),
         ("context", b"beemesh/1/obj/session"),
-        ("signing_key", BERT.identity.signing),
+        pytest.param("signing_key", BERT.identity.signing, id="signing_key-of the other"),
         ("secret", b"short"),
     ],
 )

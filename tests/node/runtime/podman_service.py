@@ -49,6 +49,12 @@ class PodmanService:
         self._process.kill()
         self._process.wait()
 
+    def end(self) -> None:
+        """Kill it if it runs, whatever state it is in."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
     def freeze(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
@@ -107,8 +113,7 @@ def make_service() -> PodmanService:
 
 
 def drop_service(service: PodmanService) -> None:
-    service.thaw()
-    service.kill()
+    service.end()
     service.run("pod", "rm", "-af", "-t", "0")
     service.run("rm", "-af", "-t", "0")
     service.run("network", "prune", "-f")
