@@ -67,6 +67,14 @@ class Continued:
     go_on: Callable[[FrameStream], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """A message as it travels, and its id."""
+
+    data: bytes
+    message_id: bytes
+
+
 Handler: TypeAlias = Callable[[Question], Awaitable[object]]
 """Answers a question with a payload or `Continued`. A `RemoteFailure` that it raises becomes the answer."""
 
@@ -120,12 +128,16 @@ class Exchange:
 
         Raises as `ask`, but bounds no time.
         """
+        relay = through if through is not None and through.machine != contact.machine else None
+        request = [(relay, RelayRequest(contact.machine))] if relay is not None else []
+        messages = self._sealed(*request, (contact, payload))
         async with self._stream(contact, through) as stream:
-            if through is not None and through.machine != contact.machine:
-                await self._put(stream, through, RelayRequest(contact.machine))
-                await self._answer_from(stream, through, Ack)
-            message_id = await self._put(stream, contact, payload)
-            yield await self._answer_from(stream, contact, reply), stream, message_id
+            # After a request to relay the question follows at once: the relay holds it until it has reached the target.
+            for message in messages:
+                await stream.write_frame(message.data)
+            if relay is not None:
+                await self._answer_from(stream, relay, Ack)
+            yield await self._answer_from(stream, contact, reply), stream, messages[-1].message_id
 
     @asynccontextmanager
     async def _stream(self, contact: Contact, through: Contact | None) -> AsyncIterator[FrameStream]:
@@ -145,15 +157,22 @@ class Exchange:
                 "stopped; try again"
             ) from error
 
-    async def _put(self, stream: FrameStream, contact: Contact, payload: object) -> bytes:
-        try:
-            unsigned = self._member.sealer.direct(payload, contact.recipient, self._member.mesh_time())
-        except (CryptoError, ProtocolError) as error:
-            raise PeerRefused(
-                f"{contact.certificate.name}: cannot be sent {type(payload).__name__}: {error}"
-            ) from error
-        await stream.write_frame(self._member.sealer.sign(unsigned))
-        return unsigned.header.message_id
+    def _sealed(self, *messages: tuple[Contact, object]) -> list[_Sealed]:
+        """Seal each payload to its receiver, and sign all together: signing is what messages cost."""
+        unsigned = []
+        for contact, payload in messages:
+            try:
+                unsigned.append(self._member.sealer.direct(payload, contact.recipient, self._member.mesh_time()))
+            except (CryptoError, ProtocolError) as error:
+                raise PeerRefused(
+                    f"{contact.certificate.name}: cannot be sent {type(payload).__name__}: {error}"
+                ) from error
+        signed = self._member.sealer.sign_batch(unsigned)
+        return [_Sealed(data, each.header.message_id) for data, each in zip(signed, unsigned, strict=True)]
+
+    async def _put(self, stream: FrameStream, contact: Contact, payload: object) -> None:
+        (message,) = self._sealed((contact, payload))
+        await stream.write_frame(message.data)
 
     async def _answer_from(self, stream: FrameStream, contact: Contact, reply: type[T]) -> T:
         name = contact.certificate.name
@@ -274,8 +293,10 @@ class Exchange:
                 await self._reach(target, _REACH_WITHIN)
             async with self._host.open(target.peer, MESSAGE) as onward:
                 asker = question.sender
-                await self._put(onward, target, IntroductionReply(asker.certificate_bytes, asker.statement_bytes))
-                await self._put(stream, asker, Ack())
+                shown = IntroductionReply(asker.certificate_bytes, asker.statement_bytes)
+                introduction, ready = self._sealed((target, shown), (asker, Ack()))
+                await onward.write_frame(introduction.data)
+                await stream.write_frame(ready.data)
                 await pipe(stream, onward, MAX_DIRECT)
         except (AuthenticationRefused, Refused, Unreachable) as error:
             failure = Failure("Unavailable", f"{target.certificate.name} cannot be reached from here: {error}")

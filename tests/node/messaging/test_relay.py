@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from beemesh_node.messaging.directory import Contact
@@ -114,13 +116,15 @@ async def test_two_introductions_are_one_too_many(mesh: Mesh) -> None:
 
 def _show_instead(monkeypatch: pytest.MonkeyPatch, entry: Party, introduction: IntroductionReply) -> None:
     """Have the entry show this, once, of who asks it to be joined to another."""
-    honest = Exchange._put
-    shown: list[IntroductionReply] = []
+    honest = Exchange._sealed
+    shown: list[object] = []
 
-    async def put(door: Exchange, stream: FrameStream, contact: Contact, payload: object) -> bytes:
-        if door is entry.exchange and isinstance(payload, IntroductionReply) and not shown:
-            shown.append(payload)
-            payload = introduction
-        return await honest(door, stream, contact, payload)
+    def sealed(door: Exchange, *messages: tuple[Contact, object]) -> list[Any]:
+        changed = list(messages)
+        for number, (contact, payload) in enumerate(messages):
+            if door is entry.exchange and isinstance(payload, IntroductionReply) and not shown:
+                shown.append(payload)
+                changed[number] = (contact, introduction)
+        return honest(door, *changed)
 
-    monkeypatch.setattr(Exchange, "_put", put)
+    monkeypatch.setattr(Exchange, "_sealed", sealed)
