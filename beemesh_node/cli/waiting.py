@@ -1,52 +1,23 @@
-"""Waiting until the mesh is as declared: asking those responsible, more and more rarely, and saying what is missing."""
+"""Waiting until the mesh is as declared, and saying what is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import trio
 
 from beemesh_node.cli.errors import CliError, TimedOutError
+from beemesh_node.cli.following import View, following
 from beemesh_node.cli.mesh import Mesh
-from beemesh_node.cli.survey import Declaration, ask_responsible, merge_declarations, merge_pods, survey_events
+from beemesh_node.cli.survey import Declaration, survey_events
 from beemesh_node.cli.terminal import printable
-from beemesh_node.protocol.messages import ClaimReport, ListRequest, Resource
+from beemesh_node.protocol.messages import ClaimReport
 from beemesh_node.protocol.record import AttestedRecord, Record
 from beemesh_node.workloads.kubernetes import Progress, progress
 from beemesh_node.workloads.spec import WorkloadSpec
 
-_FIRST, _LONGEST, _GROWTH = 0.1, 0.5, 1.3
-"""Seconds between two questions: at first, at last, and how they grow."""
 _AFTERTHOUGHT = 3.0
 """Seconds that finding the cause may take once the time is over."""
-_REFRESH = 5.0
-"""Seconds after which the entry is asked again which machines there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A declaration at one moment. `declaration` is None when nobody responsible knows it."""
-
-    declaration: Declaration | None
-    pods: tuple[ClaimReport, ...]
-
-
-async def look(mesh: Mesh, record: Record) -> View:
-    """Ask the guardians of a declaration how it is."""
-    session, uid, names = mesh.session, record.uid, [(record.kind, record.name)]
-    found: dict[Resource, tuple[Declaration | None, tuple[ClaimReport, ...]]] = {}
-
-    async def ask(resource: Resource) -> None:
-        answers = await ask_responsible(session, record.namespace, names, ListRequest(resource, uid=uid))
-        declarations = merge_declarations(answers, mesh.chain).declarations
-        pods = merge_pods(report for reply in answers.replies.values() for report in reply.pods)
-        found[resource] = (next((each for each in declarations if each.attested.record.uid == uid), None), pods)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(ask, Resource.WORKLOADS)
-        nursery.start_soon(ask, Resource.PODS)
-    return View(found[Resource.WORKLOADS][0], found[Resource.PODS][1])
 
 
 async def wait_for_rollout(
@@ -59,22 +30,18 @@ async def wait_for_rollout(
     name = f"{attested.record.kind.lower()}/{attested.record.name}"
     missing = "nothing is known of it yet"
     with trio.move_on_after(seconds):
-        pace = _Pace()
-        while True:
-            view = await look(mesh, attested.record)
-            if view.declaration is not None:
-                _check_superseded(name, attested, view.declaration)
-            counts = progress(spec, view.pods, mesh.session.mesh_time_ms)
-            state = rollout_state(spec, counts)
-            if spec.kind == "Pod" and _pod_ended(name, view.pods, spec.revision):
-                return
-            if state == "":
-                return
-            missing = _with_reason(state, view, spec)
-            say(f"{name}: {missing}")
-            if view.declaration is not None and _failed(attested, view.declaration):
-                raise CliError(f"{name}: the rollout passed its progress deadline: {missing}.{_next_step(name)}")
-            await pace.next(mesh)
+        async with following(mesh, attested.record) as news:
+            while True:
+                view = await news()
+                if view.declaration is not None:
+                    _check_superseded(name, attested, view.declaration)
+                state = rollout_state(spec, progress(spec, view.pods, mesh.session.mesh_time_ms))
+                if state == "" or (spec.kind == "Pod" and _pod_ended(name, view.pods, spec.revision)):
+                    return
+                missing = _with_reason(state, view, spec)
+                say(f"{name}: {missing}")
+                if view.declaration is not None and _failed(attested, view.declaration):
+                    raise CliError(f"{name}: the rollout passed its progress deadline: {missing}.{_next_step(name)}")
     why = "" if "(" in missing else await _last_warning(mesh, attested.record.uid)
     raise TimedOutError(f"{name}: after {seconds:g} s {missing}{why}.{_next_step(name)}")
 
@@ -86,14 +53,12 @@ async def wait_for_end(
     left: dict[str, tuple[ClaimReport, ...]] = {}
     with trio.move_on_after(seconds):
         for record in records:
-            pace = _Pace()
-            while True:
-                view = await look(mesh, record)
-                left[record.uid] = view.pods
-                if not view.pods:
-                    break
-                say(f"{name}: {len(view.pods)} pods are still ending")
-                await pace.next(mesh)
+            async with following(mesh, record) as news:
+                while True:
+                    left[record.uid] = (await news()).pods
+                    if not left[record.uid]:
+                        break
+                    say(f"{name}: {len(left[record.uid])} pods are still ending")
     remaining = [report for record in records for report in left.get(record.uid, ())]
     if remaining or len(left) < len(records):
         where = ", ".join(f"{report.pod_name} on {mesh.machine_name(report.claim.machine)}" for report in remaining)
@@ -159,19 +124,3 @@ def _check_superseded(name: str, ours: AttestedRecord, declaration: Declaration)
 
 def _next_step(name: str) -> str:
     return f" It goes on; `beectl describe {name}` shows why, `beectl get events` what happened."
-
-
-class _Pace:
-    """How long to wait before the next look: short at first, then longer."""
-
-    def __init__(self) -> None:
-        self._pause = _FIRST
-        self._refreshed = trio.current_time()
-
-    async def next(self, mesh: Mesh) -> None:
-        """Wait, and now and then learn anew which machines there are."""
-        await trio.sleep(self._pause)
-        self._pause = min(_LONGEST, self._pause * _GROWTH)
-        if trio.current_time() - self._refreshed > _REFRESH:
-            self._refreshed = trio.current_time()
-            await mesh.refresh()

@@ -37,6 +37,7 @@ class Decisions:
         self.core = core
         self._send, self._receive = trio.open_memory_channel[Event](_QUEUE)
         self._tokens = itertools.count(1)
+        self._decided = trio.Event()
         self._waiting: dict[Token, trio.MemorySendChannel[Bid | AssignmentReply | ClaimReply | KeepReply]] = {}
 
     async def put(self, event: Event) -> None:
@@ -50,6 +51,10 @@ class Decisions:
     async def assigned(self, offer: Callable[[Token], AssignmentOffered]) -> object:
         """Put an assignment to the core and wait for its answer; the caller bounds the time."""
         return await self._asked(offer)
+
+    async def decided(self) -> None:
+        """Wait until the core has taken in another event."""
+        await self._decided.wait()
 
     def reply(self, effect: Reply) -> None:
         """Hand an answer of the core to who waits for it; nobody may, if they gave up meanwhile."""
@@ -66,6 +71,8 @@ class Decisions:
             effects = self.core.handle(event, trio.current_time())
             if effects:
                 await perform(effects)
+            self._decided.set()
+            self._decided = trio.Event()
 
     async def _asked(self, event: Callable[[Token], Event]) -> object:
         token = Token(next(self._tokens))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -36,6 +37,10 @@ T = TypeVar("T", MachineEntry, WorkloadEntry, ClaimReport, EventReport)
 
 MAX_ANSWER = 1_500_000
 """Bytes of entries in one answer; the rest is asked for with `after`."""
+HOLD = 5.0
+"""Seconds that an answer waits for news; beyond, it says once more what is known already."""
+_TOGETHER = 0.02
+"""Seconds for what follows the first news: one decision of the core seldom comes alone."""
 
 
 class Listing:
@@ -44,6 +49,7 @@ class Listing:
     def __init__(
         self, decisions: Decisions, registry: Registry, presence: PresenceService, member: LocalMember, host: Host
     ) -> None:
+        self._decisions = decisions
         self._core: Core = decisions.core
         self._registry = registry
         self._presence = presence
@@ -71,6 +77,29 @@ class Listing:
             case Resource.EVENTS:
                 events, further = _page(self._events(request, asker), request.after)
                 return ListReply(events=events, next=further)
+            case Resource.ROLLOUT:
+                return await self._rollout(request, asker)
+
+    async def _rollout(self, request: ListRequest, asker: Certificate) -> ListReply:
+        state = self._state(request, asker)
+        if request.known and not request.after:
+            with trio.move_on_after(HOLD):
+                while state == request.known:
+                    await self._decisions.decided()
+                    await trio.sleep(_TOGETHER)
+                    state = self._state(request, asker)
+        workloads = () if request.after else tuple(entry for _, entry in self._workloads(request, asker))
+        pods, further = _page(self._pods(request, asker), request.after)
+        return ListReply(workloads=workloads, pods=pods, next=further, state=state)
+
+    def _state(self, request: ListRequest, asker: Certificate) -> bytes:
+        """A digest of what the answer would be; claims are known by their versions."""
+        digest = hashlib.sha256()
+        for _, workload in self._workloads(request, asker):
+            digest.update(encode(workload))
+        for pod_uid, report in sorted(self._pods(request, asker), key=lambda pair: pair[0]):
+            digest.update(f"{pod_uid} {report.version}\n".encode())
+        return digest.digest()
 
     def _machines(self) -> Iterable[MachineEntry]:
         now = trio.current_time()
@@ -101,10 +130,16 @@ class Listing:
             )
 
     def _workloads(self, request: ListRequest, asker: Certificate) -> Iterable[tuple[str, WorkloadEntry]]:
-        for holding in self._registry:
+        for holding in self._asked_for(request):
             record = holding.attested.record
             if _wanted(request, asker, record.namespace, record.uid, (record.name,)):
                 yield record.uid, self._workload(holding, content=request.content)
+
+    def _asked_for(self, request: ListRequest) -> Iterable[Holding]:
+        if not request.uid:
+            return self._registry
+        one = self._registry.get(Uid(request.uid))
+        return () if one is None else (one,)
 
     def _workload(self, holding: Holding, *, content: bool) -> WorkloadEntry:
         overview = self._core.workload(Uid(holding.attested.record.uid))
@@ -121,7 +156,8 @@ class Listing:
 
     def _pods(self, request: ListRequest, asker: Certificate) -> Iterable[tuple[str, ClaimReport]]:
         # Of deleted declarations too: their claims go on until their pods have ended.
-        known = [report for holding in self._registry for report in self._core.claims(Uid(holding.attested.record.uid))]
+        uids = [Uid(holding.attested.record.uid) for holding in self._asked_for(request)]
+        known = [report for uid in uids for report in self._core.claims(uid)]
         # Own claims again: of some there may be no record here.
         reports = {report.pod_uid: report for report in (*known, *self._core.own_claims())}
         for report in reports.values():

@@ -107,6 +107,8 @@ class Resource(IntEnum):
     WORKLOADS = 1
     PODS = 2
     EVENTS = 3
+    ROLLOUT = 4
+    """One declaration, by its uid, and its pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ class ListRequest:
     """With the records' blocks and keys: all revisions kept."""
     after: str = ""
     """Where the last answer to this question broke off: its `next`."""
+    known: bytes = b""
+    """The `state` of the last answer: the next is given when it differs, or after some seconds. For `ROLLOUT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +241,7 @@ class EventReport:
 
 @dataclass(frozen=True, slots=True)
 class ListReply:
-    """The answer to a `ListRequest`; only the field asked for is filled."""
+    """The answer to a `ListRequest`; only what was asked for is filled."""
 
     machines: tuple[MachineEntry, ...] = ()
     workloads: tuple[WorkloadEntry, ...] = ()
@@ -245,6 +249,8 @@ class ListReply:
     events: tuple[EventReport, ...] = ()
     next: str = ""
     """Not empty when there is more than one answer holds: what to ask for with `ListRequest.after`."""
+    state: bytes = b""
+    """Of a `ROLLOUT`: the same as long as the answer would be, in the life of the machine that answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,9 @@ def rollout() -> None:
 @namespace_option
 def status(words: tuple[str, ...], watch: bool, timeout: float) -> None:
     """Say how far a rollout is, until it is over. Exit code 1 when it failed, 4 when it is not over in time."""
+    from beemesh_node.cli.following import look
     from beemesh_node.cli.mesh import in_mesh
-    from beemesh_node.cli.waiting import look, rollout_state, wait_for_rollout
+    from beemesh_node.cli.waiting import rollout_state, wait_for_rollout
     from beemesh_node.cli.workload_client import WorkloadClient
     from beemesh_node.workloads.kubernetes import progress
 

@@ -199,6 +199,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("pods", "[ClaimReport]"),
         ("events", "[EventReport]"),
         ("next", "string"),
+        ("state", "[uint8]"),
     ),
     "ListRequest": (
         ("resource", "Resource"),
@@ -207,6 +208,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("uid", "string"),
         ("content", "bool"),
         ("after", "string"),
+        ("known", "[uint8]"),
     ),
     "LogsRequest": (
         ("claim", "ClaimRef"),
@@ -413,6 +415,7 @@ ENUMS: dict[str, tuple[str, tuple[tuple[str, int], ...]]] = {
             ("WORKLOADS", 1),
             ("PODS", 2),
             ("EVENTS", 3),
+            ("ROLLOUT", 4),
         ),
     ),
     "Role": (

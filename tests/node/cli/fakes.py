@@ -144,10 +144,16 @@ class FakeMesh:
         if isinstance(payload, ListRequest):
             if fake.forbids:
                 raise RemoteFailure("Forbidden", f"admin may not get in namespace {payload.namespace}")
+            if payload.known:  # time stands still, and so does the mesh: no news
+                await trio.sleep(0.05)
             return self._list(fake, payload)
         raise RemoteFailure("Invalid", f"no handler for {payload}")
 
     def _list(self, fake, request) -> ListReply:
+        if request.resource is Resource.ROLLOUT:
+            pods = self._list(fake, replace(request, resource=Resource.PODS)).pods
+            workloads = self._list(fake, replace(request, resource=Resource.WORKLOADS)).workloads
+            return ListReply(workloads=workloads, pods=pods, state=b"state")
         if request.resource is Resource.PODS:
             pods = (
                 pod
