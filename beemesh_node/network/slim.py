@@ -6,7 +6,8 @@ That is 1.3 s of start and 30 MB of memory in every process, and compilers on de
 
 * the package `libp2p` is entered without running its `__init__`, which imports all of it and takes over logging;
 * the modules named in `STUBS` become inert stubs, whether or not they are installed. A name taken from a stub is a
-  class that nothing is an instance of; calling it raises `StubCalled`.
+  class that nothing is an instance of; calling it raises `StubCalled`;
+* what is named in `ABSENT` is not found, whether or not it is installed.
 
 Stubs are found only by imports that start while `libp2p_parts` runs: before and after, the process imports what it
 likes.
@@ -42,6 +43,9 @@ STUBS: tuple[str, ...] = (
     "libp2p.transport.websocket",
     "multiaddr.resolvers",
 )
+
+ABSENT: tuple[str, ...] = ("cffi",)
+"""pycryptodome goes on without: ctypes calls its Salsa20 as fast, and a parser of C costs 50 ms at each start."""
 
 
 class StubCalled(RuntimeError):
@@ -107,6 +111,8 @@ class _StubFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
+        if fullname in ABSENT:
+            raise ModuleNotFoundError(f"{fullname} is left out", name=fullname)
         if any(fullname == name or fullname.startswith(name + ".") for name in STUBS):
             return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
         return None

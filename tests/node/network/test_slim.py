@@ -11,7 +11,6 @@ import pytest
 NEEDED = {
     "baseconv",
     "base58",
-    "cffi",
     "cid",
     "Crypto",
     "cryptography",
@@ -25,7 +24,6 @@ NEEDED = {
     "nacl",
     "netaddr",
     "noise",
-    "pycparser",  # of cffi
     "varint",
 }
 OF_THE_NODE = {
@@ -45,9 +43,9 @@ OF_THE_NODE = {
 }
 """trio and structlog, and what they load."""
 LEFT_OUT = {
-    "aioquic", "anyio", "async_generator", "blake3", "cbor2", "certifi", "coincurve", "dns", "fastecdsa",
+    "aioquic", "anyio", "async_generator", "blake3", "cbor2", "certifi", "cffi", "coincurve", "dns", "fastecdsa",
     "grpc", "h11", "httpcore", "httpx", "ifaddr", "importlib_metadata", "lru", "miniupnpc", "mmh3", "mypy_protobuf",
-    "OpenSSL", "prometheus_client", "psutil", "pylsqpack", "requests", "rpcudp",
+    "OpenSSL", "prometheus_client", "psutil", "pycparser", "pylsqpack", "requests", "rpcudp",
     "service_identity", "six", "trio_typing", "trio_websocket", "typing_extensions", "umsgpack", "urllib3", "wsproto",
     "zeroconf",
 }  # fmt: skip
