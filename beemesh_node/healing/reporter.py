@@ -52,6 +52,8 @@ class Reporter:
 
     def flush(self, now: float) -> None:
         """Send what is due."""
+        if self.waiting:  # the timer may come before the own guardian has heard of what was just decided
+            self.tell_own(now)
         if not self._pending:
             return
         due = now if self._sent_at is None else self._sent_at + self.context.config.report_gap
