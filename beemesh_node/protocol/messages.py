@@ -208,6 +208,8 @@ class ClaimReport:
     gone: bool
     version: int
     """Grows with every report of one claim, so that late ones are known as old."""
+    leaving: str = ""
+    """Why it is to be moved to another machine ("oak is drained"), empty if it is to stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,8 @@ class ClaimReports:
     """The machine of these claims tells their guardian how they are: all that changed within a moment."""
 
     reports: tuple[ClaimReport, ...]
+    events: tuple[EventReport, ...] = ()
+    """What happened to claims there: guardians keep it, so that it outlives the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +237,10 @@ class EventReport:
     first_at: int
     last_at: int
     count: int
+    pod: str = ""
+    """The pod that it happened to, if it was one."""
+    slot: int = -1
+    """The replica that it happened to; -1 when it is about none alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +281,56 @@ class ExecRequest:
     stdin: bool
     tty: bool
     stream_secret: bytes
+
+
+class Maintenance(IntEnum):
+    """What an operator has a machine do with its work. Each also does what the one before it does."""
+
+    NONE = 0
+    """Take work: what is not cordoned."""
+    CORDON = 1
+    """Take none."""
+    DRAIN = 2
+    """Move every replica to another machine, as a rollout would replace it."""
+    EVICT = 3
+    """End now what is still here, whether or not it runs elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceRequest:
+    """Tells a machine what it is to do with its work. It holds until the next, over restarts.
+
+    Takes the operator's verb `cordon`, from `DRAIN` on also `drain`, for every namespace.
+    """
+
+    mode: Maintenance
+    grace_seconds: int = -1
+    """How long pods that are moved or ended have, instead of their own grace; negative for their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceReply:
+    """What holds for the machine now, and how many pods are on it."""
+
+    mode: Maintenance
+    pods: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRequest:
+    """Asks a machine to give some of its claims to others, each as a rollout would replace it.
+
+    Takes the operator's verb `drain` in the namespace of each claim.
+    """
+
+    claims: tuple[ClaimRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MoveReply:
+    """The claims that are here and leaving now."""
+
+    moving: tuple[ClaimRef, ...]
 
 
 # ---- scheduling, between machines -----------------------------------------------------------------------------------
@@ -370,6 +428,7 @@ class NoReason(IntEnum):
     BACK_OFF = 14
     UNANSWERED = 15
     IMAGE = 16
+    LEAVING = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +450,10 @@ class Bid:
     running: int
     """Replicas of this declaration that it already runs: for spreading."""
     refusals: tuple[Refusal, ...] = ()
+    victims: int = 0
+    """If it could take none as it is: how many pods of lower priority would have to go for one; 0 if that is no way."""
+    victim_priority: int = 0
+    """The highest priority among these pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +472,8 @@ class Assignment:
     record: bytes
     block: KeyedBlock
     slots: tuple[SlotAttempt, ...]
+    preempt: bool = False
+    """Pods of lower priority are to go for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -543,6 +608,10 @@ PAYLOADS: Mapping[int, tuple[type, Sender]] = {
     13: (ListReply, Sender.MACHINE),
     14: (LogsRequest, Sender.OPERATOR),
     15: (ExecRequest, Sender.OPERATOR),
+    16: (MaintenanceRequest, Sender.OPERATOR),
+    17: (MaintenanceReply, Sender.MACHINE),
+    18: (MoveRequest, Sender.OPERATOR),
+    19: (MoveReply, Sender.MACHINE),
     20: (Task, Sender.MACHINE),
     21: (Bid, Sender.MACHINE),
     22: (Assignment, Sender.MACHINE),

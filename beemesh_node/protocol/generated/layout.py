@@ -7,6 +7,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("record", "[uint8]"),
         ("block", "KeyedBlock"),
         ("slots", "[SlotAttempt]"),
+        ("preempt", "bool"),
     ),
     "AssignmentReply": (
         ("accepted", "[uint32]"),
@@ -18,6 +19,8 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("score", "uint16"),
         ("running", "uint32"),
         ("refusals", "[Refusal]"),
+        ("victims", "uint32"),
+        ("victim_priority", "int32"),
     ),
     "BlockReply": (
         ("block", "[uint8]"),
@@ -77,9 +80,11 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("init_containers", "[ContainerReport]"),
         ("gone", "bool"),
         ("version", "uint64"),
+        ("leaving", "string"),
     ),
     "ClaimReports": (
         ("reports", "[ClaimReport]"),
+        ("events", "[EventReport]"),
     ),
     "ClaimsQuery": (
         ("uid", "string"),
@@ -126,6 +131,8 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("first_at", "uint64"),
         ("last_at", "uint64"),
         ("count", "uint32"),
+        ("pod", "string"),
+        ("slot", "int32"),
     ),
     "ExecRequest": (
         ("claim", "ClaimRef"),
@@ -216,6 +223,20 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("presence", "Presence"),
         ("age_ms", "uint64"),
         ("connected", "bool"),
+    ),
+    "MaintenanceReply": (
+        ("mode", "Maintenance"),
+        ("pods", "uint32"),
+    ),
+    "MaintenanceRequest": (
+        ("mode", "Maintenance"),
+        ("grace_seconds", "int32"),
+    ),
+    "MoveReply": (
+        ("moving", "[ClaimRef]"),
+    ),
+    "MoveRequest": (
+        ("claims", "[ClaimRef]"),
     ),
     "PodTerm": (
         ("selector", "[Expression]"),
@@ -375,6 +396,15 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
 """Table -> its fields in the order of their slots."""
 
 ENUMS: dict[str, tuple[str, tuple[tuple[str, int], ...]]] = {
+    "Maintenance": (
+        "uint8",
+        (
+            ("NONE", 0),
+            ("CORDON", 1),
+            ("DRAIN", 2),
+            ("EVICT", 3),
+        ),
+    ),
     "NoReason": (
         "uint8",
         (
@@ -395,6 +425,7 @@ ENUMS: dict[str, tuple[str, tuple[tuple[str, int], ...]]] = {
             ("BACK_OFF", 14),
             ("UNANSWERED", 15),
             ("IMAGE", 16),
+            ("LEAVING", 17),
         ),
     ),
     "Resource": (
