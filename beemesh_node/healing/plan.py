@@ -25,6 +25,8 @@ class ClaimView:
     stopping: bool = False
     broken: bool = False
     """Known not to be ready for some time: what is only starting may be ready by now."""
+    leaving: bool = False
+    """Its machine is to be rid of it: it counts until another one serves in its slot, as one of an old revision does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Plan:
     place: tuple[int, ...] = ()
     """Slots that need a claim on the declared revision."""
     end: tuple[Ending, ...] = ()
+    probe: tuple[int, ...] = ()
+    """Slots whose claim has to end before another takes its place: it may once that is known to have a machine."""
     updated: int = 0
     """Slots with a claim on the declared revision."""
     ready: int = 0
@@ -54,7 +58,7 @@ class Plan:
     @property
     def complete(self) -> bool:
         """Whether nothing is left to do."""
-        return not (self.place or self.end or self.outdated)
+        return not (self.place or self.end or self.probe or self.outdated)
 
 
 @dataclass
@@ -84,6 +88,11 @@ class _Slot:
     def broken(self) -> bool:
         return all(claim.broken for claim in self.old)
 
+    @property
+    def leaving(self) -> bool:
+        """Whether only its machines are wrong, not its revision."""
+        return bool(self.old) and all(claim.leaving for claim in self.old)
+
 
 def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Iterable[int]) -> dict[int, _Slot]:
     """The declared slots that have claims, by number: many thousand may be declared where few can run."""
@@ -94,7 +103,8 @@ def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Itera
             if claim.stopping:
                 slot.stopping += 1
             else:
-                (slot.new if claim.ref.revision == declaration.revision else slot.old).append(claim)
+                stays = claim.ref.revision == declaration.revision and not claim.leaving
+                (slot.new if stays else slot.old).append(claim)
     for number in placing:
         if number in slots:
             slots[number].placing = True
@@ -138,8 +148,8 @@ def _surpassed(slot: _Slot) -> list[Ending]:
     return endings
 
 
-def _vacate(declaration: Declaration, slots: Mapping[int, _Slot]) -> list[Ending]:
-    """Without surge the old goes first: which slots to empty now, within maxUnavailable.
+def _vacate(declaration: Declaration, slots: Mapping[int, _Slot], movable: Iterable[int]) -> list[Ending]:
+    """Without surge the old goes first: which of the `movable` slots to empty now, within maxUnavailable.
 
     Broken replicas are no loss and come first. The others follow strictly from the lowest slot, so that a plan made
     before the last one's endings are heard of chooses the same ones again.
@@ -147,8 +157,7 @@ def _vacate(declaration: Declaration, slots: Mapping[int, _Slot]) -> list[Ending
     lacking = declaration.replicas - sum(slot.available for slot in slots.values())
     moving = declaration.replicas - sum(bool(slot.old) or slot.updated for slot in slots.values())
     chosen: list[_Slot] = []
-    movable = [slot for slot in slots.values() if slot.old and not slot.updating]
-    for slot in sorted(movable, key=lambda slot: not slot.broken):
+    for slot in sorted((slots[number] for number in movable), key=lambda slot: not slot.broken):
         if moving >= declaration.unavailable:
             break
         lacking += slot.available
@@ -173,6 +182,7 @@ def plan(
     reigns: bool = True,
     halted: bool = False,
     cramped: bool = False,
+    roomy: Container[int] = (),
 ) -> Plan:
     """Compare what is declared with what is claimed.
 
@@ -180,6 +190,7 @@ def plan(
     `reigns` is False for a declaration that another of its name shadows: like a deleted one it has no claims.
     `halted`: the rollout passed its deadline; gaps are filled, but no healthy replica of another revision is touched.
     `cramped`: nobody can take a replica beyond the declared number, so that maxUnavailable is used instead of maxSurge.
+    `roomy`: slots for which some machine has room as soon as the claim that is leaving has ended.
     """
     if declaration.deleted or not reigns:
         over = [claim.ref for claim in claims if not claim.stopping]
@@ -195,19 +206,21 @@ def plan(
 
     excess = _excess(declaration, claims)
     endings = [*excess, *(ending for slot in slots.values() for ending in _surpassed(slot))]
-    if not halted:
-        if surging:
-            window = declaration.max_surge - sum(
-                bool(slot.old) and slot.updating and not slot.updated for slot in slots.values()
-            )
-            waiting = [number for number, slot in slots.items() if slot.old and not slot.updating]
-            place += waiting[: max(min(window, room), 0)]
-        if not surging or (cramped and declaration.max_unavailable > 0):
-            endings += _vacate(declaration, slots)
+    waiting = [n for n, slot in slots.items() if slot.old and not slot.updating and (slot.leaving or not halted)]
+    probe: list[int] = []
+    if surging:
+        window = declaration.max_surge - sum(
+            bool(slot.old) and slot.updating and not slot.updated for slot in slots.values()
+        )
+        place += waiting[: max(min(window, room), 0)]
+    if not surging or (cramped and declaration.max_unavailable > 0):
+        probe = [number for number in waiting if slots[number].leaving and number not in roomy]
+        endings += _vacate(declaration, slots, [number for number in waiting if number not in probe])
 
     return Plan(
         place=tuple(sorted(place)),
         end=tuple(endings),
+        probe=tuple(probe),
         updated=sum(bool(slot.new) for slot in slots.values()),
         ready=sum(any(claim.ready for claim in (*slot.new, *slot.old)) for slot in slots.values()),
         available=sum(slot.updated for slot in slots.values()),

@@ -59,11 +59,15 @@ class Round:
     present: tuple[Mapping[str, str], ...]
     """Labels of the machine of each replica that is there already."""
     task_id: bytes
+    probe: bool = False
+    """Only find out what could be placed, and give nothing."""
     state: RoundState = RoundState.ASKING
     refused: dict[MachineId, tuple[Refusal, ...]] = field(default_factory=dict)
     """Every machine that cannot take (one more) replica, and why."""
     given: dict[MachineId, int] = field(default_factory=dict)
     """How many slots each machine accepted."""
+    roomy: tuple[int, ...] = ()
+    """Slots that a probe found a machine for."""
     _unasked: list[MachineId] = field(default_factory=list)
     _waiting: set[MachineId] = field(default_factory=set)
     _offers: dict[MachineId, Offer] = field(default_factory=dict)
@@ -80,7 +84,7 @@ class Round:
     @property
     def placing(self) -> frozenset[int]:
         """Slots that this round is busy with."""
-        if self.state is RoundState.DONE:
+        if self.state is RoundState.DONE or self.probe:
             return frozenset()
         assigned = (slot.slot for slots in self._assigned.values() for slot in slots)
         return frozenset((*(slot.slot for slot in self.wanting), *assigned))
@@ -172,6 +176,9 @@ class Round:
             offer = self._offers[machine]
             self._offers[machine] = replace(offer, slots=offer.slots - len(slots), running=offer.running + len(slots))
             self.present = (*self.present, *([offer.labels] * len(slots)))
+            if self.probe:
+                self.roomy = (*self.roomy, *(slot.slot for slot in slots))
+                continue
             self._assigned[machine] = (*self._assigned.get(machine, ()), *slots)
             self._send(machine, slots, now)
         if self._assigned:

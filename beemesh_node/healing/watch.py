@@ -19,6 +19,8 @@ from beemesh_node.scheduling.sampling import Candidates, candidates
 
 NEXT_TRY = 1.0
 """Seconds: after a change among the members, the next round is not sooner than this after the last."""
+ROOM_HOLDS = 5.0
+"""Seconds that room is believed to be there after a machine has said so, and until it is asked for again if not."""
 
 
 @dataclass(slots=True)
@@ -51,9 +53,12 @@ class Watch:
     _round_ended: float = -NEXT_TRY
     _retry: float = 0.0
     _retry_at: float = 0.0
-    _need: tuple[tuple[int, ...], tuple[ClaimRef, ...]] = ((), ())
+    _need: tuple[tuple[int, ...], tuple[ClaimRef, ...], tuple[int, ...]] = ((), (), ())
     _armed_at: float = 0.0
     _cramped: bool = False
+    _roomy: dict[int, float] = field(default_factory=dict)
+    """Until when there is room for a slot whose claim has to end first."""
+    _probe_at: float = 0.0
     _coordinates: bool = False
     _given: dict[int, int] = field(default_factory=dict)
     """The attempt at each slot that was accepted last."""
@@ -68,6 +73,8 @@ class Watch:
         self.progress = Progress(now)
         self.shortage, self._retry_at, self._cramped = "", now, False
         self._given.clear()
+        self._roomy.clear()
+        self._probe_at = now
         if self._round is not None:
             self._round.cancel()
             if self._round.state is RoundState.DONE:
@@ -77,7 +84,7 @@ class Watch:
         """Stop watching: this machine is no guardian of the declaration any more."""
         if self._round is not None:
             self._round.cancel()
-        for kind in ("stand", "retry", "release", "progress", "change"):
+        for kind in ("stand", "retry", "probe", "release", "progress", "change"):
             self.context.outbox.timers.cancel((kind, self.declaration.uid))
 
     def review(self, rank: int, now: float) -> None:
@@ -91,18 +98,19 @@ class Watch:
         views = context.claims.views(declaration, now)
         placing = self._round.placing if self._round is not None else ()
         halted = self.progress.failed
-        planned = plan(declaration, views, placing, reigns=reigns, halted=halted, cramped=self._cramped)
+        roomy = [slot for slot, until in self._roomy.items() if until > now]
+        planned = plan(declaration, views, placing, reigns=reigns, halted=halted, cramped=self._cramped, roomy=roomy)
         self.now_planned = planned
         if reigns and not declaration.deleted:
             self._observe_progress(halted, now)
         self._timer("change", context.claims.next_change(declaration, now))
 
-        need = (planned.place, tuple(ending.claim for ending in planned.end))
+        need = (planned.place, tuple(ending.claim for ending in planned.end), planned.probe)
         if need != self._need:
             self._need, self._armed_at = need, now
-        if not planned.place and self._round is None:
+        if not (planned.place or planned.probe) and self._round is None:
             self.shortage, self._retry, self._cramped = "", 0.0, self._cramped and not planned.complete
-        if not planned.place and not planned.end:
+        if not (planned.place or planned.end or planned.probe):
             self._timer("stand", None)
             return
         turn = self._armed_at + rank * context.config.standby
@@ -115,12 +123,15 @@ class Watch:
         self._end(planned.end, now)
         if planned.place:
             self._place(planned.place, now)
+        if planned.probe:
+            self._probe(planned.probe, now)
 
     def members_changed(self, able: bool, now: float) -> None:
         """Some machine is new or has something else to offer, `able` if a replica fits it by what it says."""
         if able and self.shortage:
             self._cramped = False
             self._retry_at = min(self._retry_at, max(now, self._round_ended + NEXT_TRY))
+            self._probe_at = min(self._probe_at, self._retry_at)
             self._timer("retry", self._retry_at)
 
     def observed(self, report: ClaimReport, now: float) -> None:
@@ -162,6 +173,9 @@ class Watch:
             return
         context, declaration = self.context, self.declaration
         context.mark(declaration.uid)
+        if round_.probe:
+            self._probed(round_, now)
+            return
         if round_.given:
             count = sum(round_.given.values())
             where = ", ".join(sorted(f"{context.name(m)} {n}" for m, n in round_.given.items()))
@@ -176,11 +190,21 @@ class Watch:
         self._timer("retry", self._retry_at)
         claimed = {view.ref.slot for view in context.claims.views(declaration, now) if not view.stopping}
         self._cramped = all(slot.slot in claimed for slot in round_.wanting)
-        self.shortage = self._explain(round_, now)
-        if self._coordinates:
-            context.notes.warning(declaration, "FailedScheduling", self.shortage, now)
+        self._short(round_, now)
 
     # ---- parts
+
+    def _probed(self, round_: Round, now: float) -> None:
+        self._roomy = dict.fromkeys(round_.roomy, now + ROOM_HOLDS)
+        self._probe_at = now + ROOM_HOLDS
+        self._timer("probe", self._probe_at)
+        if round_.wanting:
+            self._short(round_, now)
+
+    def _short(self, round_: Round, now: float) -> None:
+        self.shortage = self._explain(round_, now)
+        if self._coordinates:
+            self.context.notes.warning(self.declaration, "FailedScheduling", self.shortage, now)
 
     def _explain(self, round_: Round, now: float) -> str:
         by_name = {self.context.name(machine): reasons for machine, reasons in round_.refused.items()}
@@ -228,13 +252,27 @@ class Watch:
         if now < self._retry_at:
             self._timer("retry", self._retry_at)
             return
-        context, declaration = self.context, self.declaration
-        uid, revision = declaration.uid, declaration.revision
-        wanting = [SlotAttempt(slot, context.claims.next_attempt(uid, revision, slot)) for slot in slots]
+        wanting = self._attempts(slots)
         wanting = [slot for slot in wanting if self._given.get(slot.slot) != slot.attempt]
         if not wanting:
             self.shortage = "its guardian keeps account of too many claims to see those of this workload"
             return
+        self._begin(wanting, now)
+
+    def _probe(self, slots: Sequence[int], now: float) -> None:
+        if self._round is not None:
+            return
+        if now < self._probe_at:
+            self._timer("probe", self._probe_at)
+            return
+        self._begin(self._attempts(slots), now, probe=True)
+
+    def _attempts(self, slots: Sequence[int]) -> list[SlotAttempt]:
+        uid, revision = self.declaration.uid, self.declaration.revision
+        return [SlotAttempt(slot, self.context.claims.next_attempt(uid, revision, slot)) for slot in slots]
+
+    def _begin(self, wanting: list[SlotAttempt], now: float, *, probe: bool = False) -> None:
+        context, declaration = self.context, self.declaration
         self._rounds += 1
         salt = (context.config.seed, context.me.encode(), declaration.uid.encode(), str(self._rounds).encode())
         task_id = hashlib.sha256(b"\0".join(salt)).digest()[:16]
@@ -252,9 +290,10 @@ class Watch:
             present=tuple(
                 labels[MachineId(view.ref.machine)]
                 for view in context.claims.views(declaration, now)
-                if view.ref.machine in labels and not view.stopping
+                if view.ref.machine in labels and not view.stopping and not (probe and view.leaving)
             ),
             task_id=task_id,
+            probe=probe,
         )
         self._round.start(now)
 
