@@ -52,6 +52,7 @@ class Context:
             self.notes.warning(declaration, "TooManyDeclarations", text, now)
             return False
         self.declarations[declaration.uid] = declaration
+        self.members.follow(declaration.uid, self.config.guardians)
         self.names.setdefault(declaration.path, set()).add(declaration.uid)
         for uid in self.names[declaration.path]:
             self.mark(uid)

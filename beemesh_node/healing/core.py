@@ -233,12 +233,15 @@ class Core:
                 return
 
     def _membership_changed(self, now: float) -> None:
-        self._guardian.membership_changed(now)
-        for uid in self._context.declarations:
+        moved = dict.fromkeys(Uid(key) for key in self._context.members.moved() if key in self._context.declarations)
+        if not moved:
+            return
+        for uid in moved:
+            self._guardian.guardians_changed(uid, now)
             self._handover.renew(uid, now)
         pods: dict[Uid, list[str]] = {}
         for claim in self._runner.claims.values():
-            if claim.stage is not Stage.OVER:
+            if claim.stage is not Stage.OVER and claim.ref.uid in moved:
                 pods.setdefault(Uid(claim.ref.uid), []).append(claim.pod_uid)
         for uid, uids in pods.items():
             self._runner.reporter.guardians_changed(uid, uids)

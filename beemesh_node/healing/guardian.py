@@ -79,13 +79,11 @@ class Guardian:
         self._fresh.discard(uid)
         self.context.mark(uid)
 
-    def membership_changed(self, now: float) -> None:
-        """Who is a member has changed: look at everything, and forget what is others' concern now."""
-        for uid in self.context.declarations:
-            self.enlist(uid, now)
-        for uid in self.context.claims.declarations():
-            if self.context.rank(uid) is None:
-                self.context.claims.forget(uid)
+    def guardians_changed(self, uid: Uid, now: float) -> None:
+        """A declaration has other guardians, or in another order: take it up, or forget what is others' concern now."""
+        self.enlist(uid, now)
+        if self.context.rank(uid) is None:
+            self.context.claims.forget(uid)
 
     def joined(self, machine: MachineId, now: float) -> None:
         """Count the claims of a machine that is back again, and ask it what became of them."""
