@@ -4,8 +4,9 @@ import pytest
 
 from beemesh_node.protocol.messages import Requirements
 from beemesh_node.simulation.mesh import GIB, Mesh
+from beemesh_node.simulation.network import Faults
 from beemesh_node.simulation.runtime import Fate
-from beemesh_node.simulation.world import Faults, World
+from beemesh_node.simulation.world import World
 
 from .support import MIB, Bounds, change, declare, watch_capacity
 
