@@ -43,11 +43,13 @@ from beemesh_node.protocol.messages import (
 class Core:
     """Decides for machine `me`."""
 
-    def __init__(self, me: MachineId, config: Config | None = None) -> None:
+    def __init__(self, me: MachineId, config: Config | None = None, members: MemberTable | None = None) -> None:
+        """Begin with a table of `members`, where that is not to be an empty one of its own."""
         chosen = config if config is not None else Config()
         outbox = Outbox(me, chosen)
         self._notes = Notes(outbox)
-        self._context = Context(me, chosen, MemberTable(me), outbox, self._notes, ClaimTable(chosen.max_claims))
+        table = members if members is not None else MemberTable(me)
+        self._context = Context(me, chosen, table, outbox, self._notes, ClaimTable(chosen.max_claims))
         self._guardian = Guardian(self._context)
         self._handover = Handover(self._context)
         self._runner = Runner(self._context)
