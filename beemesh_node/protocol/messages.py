@@ -210,6 +210,8 @@ class ClaimReport:
     """Grows with every report of one claim, so that late ones are known as old."""
     leaving: str = ""
     """Why it is to be moved to another machine ("oak is drained"), empty if it is to stay."""
+    home: str = ""
+    """The machine that holds the volumes of this slot, where it has any and it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +394,8 @@ class Requirements:
     priority: int = 0
     local_images: tuple[str, ...] = ()
     """Those of the images that must be on the machine already: they are never pulled."""
+    leased: bool = False
+    """It may run only under a lease, which takes a machine that can guard pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +433,8 @@ class NoReason(IntEnum):
     UNANSWERED = 15
     IMAGE = 16
     LEAVING = 17
+    GUARD = 18
+    VOLUME = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -522,6 +528,150 @@ class ClaimReply:
     """What is known of the claims asked for. Of the answering machine's own claims it is all there is."""
 
     reports: tuple[ClaimReport, ...]
+
+
+# ---- leases ---------------------------------------------------------------------------------------------------------
+
+
+class LeaseRefusal(IntEnum):
+    """Why a voter does not grant, or does not sign."""
+
+    NONE = 0
+    UNKNOWN = 1
+    """It does not hold the record."""
+    HELD = 2
+    """Another pod holds the lease of the slot."""
+    RESTARTED = 3
+    """It was restarted, and is silent until what it may have granted before is over."""
+    OUTDATED = 4
+    """It knows a newer voter set."""
+    BEHIND = 5
+    """It does not know the voter set yet: show it."""
+    NO_VOTER = 6
+    """It is not in the voter set."""
+    ELSEWHERE = 7
+    """The volumes of the slot are on another machine, `holder`."""
+    OVER = 8
+    """The declaration is deleted, or the slot is not declared."""
+    EARLY = 9
+    """The present voter set has not been known for long enough to sign the next."""
+    SIGNED = 10
+    """It has signed another successor of the present voter set."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    """A machine asks a voter to grant the lease of a slot to one of its pods, or to renew it."""
+
+    uid: str
+    slot: int
+    pod_uid: str
+    number: int
+    """Of the voter set that the machine counts grants of."""
+    ttl_ms: int
+    term: int = 0
+    """The term of the lease, 0 while the machine does not know which it will be."""
+    binds: bool = False
+    """The slot has volumes: with a term they are, from now on, on the asking machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReply:
+    """Granted unless there is a `refusal`."""
+
+    refusal: LeaseRefusal
+    number: int = 0
+    """Of the newest voter set that the voter knows."""
+    term: int = 0
+    """The greatest term of the slot that the voter knows."""
+    holder: str = ""
+    """The machine that holds the lease, or the volumes, instead."""
+    remaining_ms: int = 0
+    """For how long yet, as the voter counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRelease:
+    """The pod has ended, and its lease with it."""
+
+    uid: str
+    slot: int
+    pod_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseQuery:
+    """Asks a voter what it knows of the leases of a declaration."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotLease:
+    """One slot as a voter knows it. `holder` is empty when it has granted the lease to nobody just now."""
+
+    slot: int
+    term: int
+    home: str
+    """The machine that holds its volumes, if it has any."""
+    holder: str
+    pod_uid: str
+    remaining_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseState:
+    """What a voter knows. `voters` is empty if it is none, and never was."""
+
+    number: int
+    voters: tuple[str, ...]
+    slots: tuple[SlotLease, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedVote:
+    """The signed object of a `voters.VoterVote`, and the certificate of who signed it."""
+
+    certificate: bytes
+    vote: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VoterSet:
+    """A voter set that is in force, since a majority of the one before has signed it."""
+
+    number: int
+    voters: tuple[str, ...]
+    votes: tuple[SignedVote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VoterSets:
+    """Shows the voter sets of a declaration, each following on the one before."""
+
+    uid: str
+    sets: tuple[VoterSet, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VoterProposal:
+    """Asks a voter to sign a successor of the voter set in force."""
+
+    uid: str
+    number: int
+    voters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VoterAnswer:
+    """Signed, or why not."""
+
+    refusal: LeaseRefusal
+    number: int = 0
+    """Of the newest voter set that the voter knows."""
+    signed_voters: tuple[str, ...] = ()
+    """The successor that it has signed."""
+    vote: SignedVote | None = None
 
 
 # ---- keeping copies -------------------------------------------------------------------------------------------------
@@ -628,6 +778,14 @@ PAYLOADS: Mapping[int, tuple[type, Sender]] = {
     36: (IntroductionRequest, Sender.ANY),
     37: (IntroductionReply, Sender.MACHINE),
     38: (RelayRequest, Sender.ANY),
+    50: (LeaseRequest, Sender.MACHINE),
+    51: (LeaseReply, Sender.MACHINE),
+    52: (LeaseRelease, Sender.MACHINE),
+    53: (LeaseQuery, Sender.ANY),
+    54: (LeaseState, Sender.MACHINE),
+    55: (VoterSets, Sender.MACHINE),
+    56: (VoterProposal, Sender.MACHINE),
+    57: (VoterAnswer, Sender.MACHINE),
     40: (Ack, Sender.MACHINE),
     41: (Failure, Sender.MACHINE),
 }

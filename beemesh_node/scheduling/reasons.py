@@ -26,6 +26,8 @@ WORDS: Mapping[NoReason, tuple[str, str]] = {
     NoReason.UNANSWERED: ("did not answer", "did not answer"),
     NoReason.LEAVING: ("is moving it elsewhere", "are moving it elsewhere"),
     NoReason.IMAGE: ("lacks an image that is never pulled", "lack an image that is never pulled"),
+    NoReason.GUARD: ("cannot guard leased pods", "cannot guard leased pods"),
+    NoReason.VOLUME: ("does not hold its volumes", "do not hold its volumes"),
 }
 """Reason -> what one machine does, what several do."""
 

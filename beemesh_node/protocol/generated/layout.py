@@ -81,6 +81,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("gone", "bool"),
         ("version", "uint64"),
         ("leaving", "string"),
+        ("home", "string"),
     ),
     "ClaimReports": (
         ("reports", "[ClaimReport]"),
@@ -188,6 +189,35 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("block", "[uint8]"),
         ("content_key", "[uint8]"),
     ),
+    "LeaseQuery": (
+        ("uid", "string"),
+    ),
+    "LeaseRelease": (
+        ("uid", "string"),
+        ("slot", "uint32"),
+        ("pod_uid", "string"),
+    ),
+    "LeaseReply": (
+        ("refusal", "LeaseRefusal"),
+        ("number", "uint32"),
+        ("term", "uint64"),
+        ("holder", "string"),
+        ("remaining_ms", "uint32"),
+    ),
+    "LeaseRequest": (
+        ("uid", "string"),
+        ("slot", "uint32"),
+        ("pod_uid", "string"),
+        ("number", "uint32"),
+        ("ttl_ms", "uint32"),
+        ("term", "uint64"),
+        ("binds", "bool"),
+    ),
+    "LeaseState": (
+        ("number", "uint32"),
+        ("voters", "[string]"),
+        ("slots", "[SlotLease]"),
+    ),
     "Leaving": (
         ("restarting", "bool"),
     ),
@@ -283,6 +313,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("revisions", "[RevisionRef]"),
         ("created_at", "uint64"),
         ("uid_nonce", "[uint8]"),
+        ("voters", "[string]"),
     ),
     "RecordQuery": (
         ("uid", "string"),
@@ -315,6 +346,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("images", "[string]"),
         ("priority", "int32"),
         ("local_images", "[string]"),
+        ("leased", "bool"),
     ),
     "RevisionRef": (
         ("number", "uint64"),
@@ -331,6 +363,10 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("not_before", "uint64"),
         ("not_after", "uint64"),
     ),
+    "SignedVote": (
+        ("certificate", "[uint8]"),
+        ("vote", "[uint8]"),
+    ),
     "SigningRequest": (
         ("suite", "uint8"),
         ("mesh_id", "[uint8]"),
@@ -342,6 +378,19 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
     "SlotAttempt": (
         ("slot", "uint32"),
         ("attempt", "uint32"),
+    ),
+    "SlotLease": (
+        ("slot", "uint32"),
+        ("term", "uint64"),
+        ("home", "string"),
+        ("holder", "string"),
+        ("pod_uid", "string"),
+        ("remaining_ms", "uint32"),
+    ),
+    "SlotMark": (
+        ("slot", "uint32"),
+        ("term", "uint64"),
+        ("home", "string"),
     ),
     "SlotRefusal": (
         ("slot", "uint32"),
@@ -382,6 +431,33 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
     "TrustChain": (
         ("bundles", "[Bytes]"),
     ),
+    "VoterAnswer": (
+        ("refusal", "LeaseRefusal"),
+        ("number", "uint32"),
+        ("signed_voters", "[string]"),
+        ("vote", "SignedVote"),
+    ),
+    "VoterProposal": (
+        ("uid", "string"),
+        ("number", "uint32"),
+        ("voters", "[string]"),
+    ),
+    "VoterSet": (
+        ("number", "uint32"),
+        ("voters", "[string]"),
+        ("votes", "[SignedVote]"),
+    ),
+    "VoterSets": (
+        ("uid", "string"),
+        ("sets", "[VoterSet]"),
+    ),
+    "VoterVote": (
+        ("mesh_id", "[uint8]"),
+        ("uid", "string"),
+        ("number", "uint32"),
+        ("voters", "[string]"),
+        ("marks", "[SlotMark]"),
+    ),
     "WorkloadEntry": (
         ("record", "[uint8]"),
         ("blocks", "[KeyedBlock]"),
@@ -396,6 +472,22 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
 """Table -> its fields in the order of their slots."""
 
 ENUMS: dict[str, tuple[str, tuple[tuple[str, int], ...]]] = {
+    "LeaseRefusal": (
+        "uint8",
+        (
+            ("NONE", 0),
+            ("UNKNOWN", 1),
+            ("HELD", 2),
+            ("RESTARTED", 3),
+            ("OUTDATED", 4),
+            ("BEHIND", 5),
+            ("NO_VOTER", 6),
+            ("ELSEWHERE", 7),
+            ("OVER", 8),
+            ("EARLY", 9),
+            ("SIGNED", 10),
+        ),
+    ),
     "Maintenance": (
         "uint8",
         (
@@ -426,6 +518,8 @@ ENUMS: dict[str, tuple[str, tuple[tuple[str, int], ...]]] = {
             ("UNANSWERED", 15),
             ("IMAGE", 16),
             ("LEAVING", 17),
+            ("GUARD", 18),
+            ("VOLUME", 19),
         ),
     ),
     "Resource": (
