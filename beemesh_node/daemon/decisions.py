@@ -13,7 +13,16 @@ from beemesh_node.healing.core import Core
 from beemesh_node.healing.effects import Effect, Reply, Token
 from beemesh_node.healing.events import Asked, AssignmentOffered, Event, Wakeup
 from beemesh_node.protocol.ids import MachineId
-from beemesh_node.protocol.messages import AssignmentReply, Bid, ClaimQuery, ClaimReply, ClaimsQuery, Task
+from beemesh_node.protocol.messages import (
+    AssignmentReply,
+    Bid,
+    ClaimQuery,
+    ClaimReply,
+    ClaimsQuery,
+    MoveReply,
+    MoveRequest,
+    Task,
+)
 
 _QUEUE = 4096
 """Events that wait for the core at most; who brings more waits too."""
@@ -28,13 +37,13 @@ class Decisions:
         self.core = core
         self._send, self._receive = trio.open_memory_channel[Event](_QUEUE)
         self._tokens = itertools.count(1)
-        self._waiting: dict[Token, trio.MemorySendChannel[Bid | AssignmentReply | ClaimReply]] = {}
+        self._waiting: dict[Token, trio.MemorySendChannel[Bid | AssignmentReply | ClaimReply | MoveReply]] = {}
 
     async def put(self, event: Event) -> None:
         """Tell the core something; returns once it is queued, in order."""
         await self._send.send(event)
 
-    async def answer_to(self, sender: MachineId, question: Task | ClaimQuery | ClaimsQuery) -> object:
+    async def answer_to(self, sender: MachineId, question: Task | ClaimQuery | ClaimsQuery | MoveRequest) -> object:
         """Put a member's question to the core and wait for its answer; the caller bounds the time."""
         return await self._asked(lambda token: Asked(token, sender, question))
 
@@ -60,7 +69,7 @@ class Decisions:
 
     async def _asked(self, event: Callable[[Token], Event]) -> object:
         token = Token(next(self._tokens))
-        send, receive = trio.open_memory_channel[Bid | AssignmentReply | ClaimReply](1)
+        send, receive = trio.open_memory_channel[Bid | AssignmentReply | ClaimReply | MoveReply](1)
         self._waiting[token] = send
         try:
             await self.put(event(token))

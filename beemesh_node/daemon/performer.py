@@ -88,8 +88,8 @@ class Performer:
                     self._decisions.reply(effect)
                 case StartPod(identity):
                     self._nursery.start_soon(self._pods.start, identity)
-                case StopPod(identity):
-                    self._nursery.start_soon(self._pods.stop, identity)
+                case StopPod(identity, grace):
+                    self._nursery.start_soon(self._pods.stop, identity, grace)
                 case Ask():
                     self._nursery.start_soon(self._contained, self._ask, effect)
                 case Assign():

@@ -142,14 +142,14 @@ class Pods:
         finally:
             self._starting.discard(identity.pod_uid)
 
-    async def stop(self, identity: PodIdentity) -> None:
-        """End a pod within its own grace period and remove it, trying until Podman lets it go."""
+    async def stop(self, identity: PodIdentity, grace: float | None = None) -> None:
+        """End a pod within `grace` seconds (None: its own) and remove it, trying until Podman lets it go."""
         self._ending.add(identity.pod_uid)
         while True:
             runtime = self._runtime
             if runtime is not None:
                 try:
-                    await runtime.stop(identity)
+                    await runtime.stop(identity, grace)
                 except NoSuchPodError:
                     pass  # nothing to end; what may be left of it is removed all the same
                 except RuntimeUnavailableError as error:

@@ -19,6 +19,7 @@ from beemesh_node.healing.context import Context
 from beemesh_node.healing.effects import Ask, Assign, Effect, OfferRelease, Reply
 from beemesh_node.healing.guardian import Guardian
 from beemesh_node.healing.handover import Handover
+from beemesh_node.healing.moves import Moves
 from beemesh_node.healing.notes import Notes
 from beemesh_node.healing.outbox import Answer, Outbox, Then
 from beemesh_node.healing.overview import Overview, Reserved, overview
@@ -36,6 +37,9 @@ from beemesh_node.protocol.messages import (
     ClaimReport,
     ClaimsQuery,
     EventReport,
+    Maintenance,
+    MoveReply,
+    MoveRequest,
     Task,
 )
 
@@ -56,6 +60,7 @@ class Core:
         self._runner.reporter = Reporter(self._context, self._runner.report_of, self._guardian.reported)
         self._releases = Releases(self._context, self._runner)
         self._recovery = Recovery(self._context, self._runner, self._releases)
+        self._moves = Moves(self._context, self._runner)
         self._started = False
         self._version = 0
 
@@ -119,6 +124,11 @@ class Core:
         ledger = self._runner.ledger
         return Reserved(ledger.cpu_used, ledger.memory_used, tuple(sorted(ledger.free.ports)), len(ledger))
 
+    @property
+    def maintenance(self) -> Maintenance:
+        """What an operator has this machine do with its work."""
+        return self._moves.mode
+
     def events(self) -> tuple[EventReport, ...]:
         """Return what this machine has told people lately, the oldest first."""
         return self._notes.all()
@@ -142,7 +152,9 @@ class Core:
                     self._handover.renew(declaration.uid, now)
             case ev.RecordHeld(uid, machine, sequence, deleted):
                 self._handover.acknowledged(uid, machine, (deleted, sequence))
-            case ev.Asked(token, _, payload):
+            case ev.Asked(token, _, MoveRequest(claims)):
+                outbox.emit(Reply(token, MoveReply(self._moves.ask(claims, now))))
+            case ev.Asked(token, _, Task() | ClaimQuery() | ClaimsQuery() as payload):
                 outbox.emit(Reply(token, self._answer(payload)))
             case ev.AssignmentOffered(token, _, declaration, slots):
                 outbox.emit(Reply(token, self._runner.offered(declaration, slots, now)))
@@ -163,6 +175,9 @@ class Core:
             case ev.Adopted():
                 if not self._runner.adopted:
                     self._recovery.adopted(event, now)
+                    self._moves.review(now)
+            case ev.MaintenanceSet(mode, grace):
+                self._moves.maintain(mode, grace, now)
             case ev.TimeSet(epoch_ms):
                 self._notes.epoch_ms = epoch_ms
             case ev.Wakeup():

@@ -19,6 +19,7 @@ from beemesh_node.protocol.messages import (
     ClaimReports,
     ClaimsQuery,
     EventReport,
+    MoveReply,
     Requirements,
     SlotAttempt,
     Task,
@@ -72,7 +73,7 @@ class Reply:
     """Answer a question (`Asked`, `AssignmentOffered`)."""
 
     token: Token
-    payload: Bid | AssignmentReply | ClaimReply
+    payload: Bid | AssignmentReply | ClaimReply | MoveReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,11 @@ class StartPod:
 
 @dataclass(frozen=True, slots=True)
 class StopPod:
-    """End the pod within its own grace period and remove it; `PodEnded` follows, also if there was none."""
+    """End the pod within a grace period and remove it; `PodEnded` follows, also if there was none."""
 
     identity: PodIdentity
+    grace: float | None = None
+    """Seconds; None for the pod's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from beemesh_node.protocol.messages import (
     ClaimReply,
     ClaimReport,
     ClaimsQuery,
+    Maintenance,
+    MoveRequest,
     SlotAttempt,
     Task,
 )
@@ -77,11 +79,11 @@ class RecordHeld:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A member asks."""
+    """A member asks, or an operator has claims moved."""
 
     token: Token
     sender: MachineId
-    payload: Task | ClaimQuery | ClaimsQuery
+    payload: Task | ClaimQuery | ClaimsQuery | MoveRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,18 @@ class Adopted:
 
 
 @dataclass(frozen=True, slots=True)
+class MaintenanceSet:
+    """What an operator has this machine do with its work: told at start, before `Adopted`, and on every change.
+
+    Whether it is cordoned is told by `LocalChanged`.
+    """
+
+    mode: Maintenance
+    grace: float | None = None
+    """Seconds that pods which leave have to end; None for their own."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimeSet:
     """Mesh time is `epoch_ms` + 1000 * `now`. Only written into reports: nothing is decided by it."""
 
@@ -199,6 +213,7 @@ Event: TypeAlias = (
     | PodStartFailed
     | PodEnded
     | Adopted
+    | MaintenanceSet
     | TimeSet
     | Wakeup
 )

@@ -8,6 +8,7 @@ from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.effects import Note
 from beemesh_node.healing.outbox import Outbox
 from beemesh_node.protocol.messages import EventReport
+from beemesh_node.workloads.pod import PodIdentity
 
 REPEAT = 30.0
 """Seconds: a repetition is told again at most this often."""
@@ -29,19 +30,23 @@ class Notes:
         """Return mesh time."""
         return self.epoch_ms + round(now * 1000)
 
-    def normal(self, about: Declaration, reason: str, message: str, now: float) -> None:
-        """Tell of something that went as it should."""
-        self._tell(about, "Normal", reason, message, now)
+    def normal(self, about: Declaration, reason: str, message: str, now: float, pod: PodIdentity | None = None) -> None:
+        """Tell of something that went as it should, with the pod if it is about one."""
+        self._tell(about, "Normal", reason, message, now, pod)
 
-    def warning(self, about: Declaration, reason: str, message: str, now: float) -> None:
+    def warning(
+        self, about: Declaration, reason: str, message: str, now: float, pod: PodIdentity | None = None
+    ) -> None:
         """Tell of something that somebody may have to do something about."""
-        self._tell(about, "Warning", reason, message, now)
+        self._tell(about, "Warning", reason, message, now, pod)
 
     def all(self) -> tuple[EventReport, ...]:
         """Return what is remembered, the oldest first."""
         return tuple(self._events.values())
 
-    def _tell(self, about: Declaration, kind: str, reason: str, message: str, now: float) -> None:
+    def _tell(
+        self, about: Declaration, kind: str, reason: str, message: str, now: float, pod: PodIdentity | None
+    ) -> None:
         text, time_ms = message[:MAX_MESSAGE], self.mesh_ms(now)
         key = (about.uid, reason, text)
         known = self._events.pop(key, None)
@@ -58,6 +63,8 @@ class Notes:
                 time_ms,
                 time_ms,
                 1,
+                pod.pod_name if pod is not None else "",
+                pod.slot if pod is not None else -1,
             )
         else:
             event = replace(known, last_at=time_ms, count=known.count + 1)

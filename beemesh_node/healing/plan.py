@@ -26,7 +26,7 @@ class ClaimView:
     broken: bool = False
     """Known not to be ready for some time: what is only starting may be ready by now."""
     leaving: bool = False
-    """Its machine is to be rid of it: it counts until another one serves in its slot, as one of an old revision does."""
+    """It is to go to another machine: it counts until one there serves, as one of an old revision does."""
 
 
 @dataclass(frozen=True, slots=True)

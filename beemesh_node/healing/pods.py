@@ -76,6 +76,8 @@ class LocalClaim:
     """Failed starts that are to be tried again."""
     failed: bool = False
     """It is over because its pod failed, not because it was released."""
+    leaving: str = ""
+    """Why it is to be moved to another machine, empty if it is to stay."""
     asked: str = ""
     """Machine of the better claim that is being asked, so that it is asked once at a time."""
 
@@ -132,6 +134,7 @@ class LocalClaim:
             init_containers=tuple(map(_container, status.init_containers)) if status is not None else (),
             gone=self.stage is Stage.OVER,
             version=self.version,
+            leaving="" if self.ended_itself or self.stage in (Stage.STOPPING, Stage.OVER) else self.leaving,
         )
 
     def _reason(self) -> tuple[str, str]:

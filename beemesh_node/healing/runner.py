@@ -6,7 +6,7 @@ machine takes up what it had in `recovery`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from beemesh_node.healing.claims import gone_report, key_of
@@ -47,6 +47,10 @@ class Runner:
     claims: dict[str, LocalClaim] = field(default_factory=dict)
     """By pod uid; those that are over stay for a while."""
     ledger: Ledger = field(default_factory=Ledger)
+    closed: str = ""
+    """Why nothing at all is taken here, empty if something may be."""
+    grace: float | None = None
+    """Seconds that pods have to end, None for their own."""
     adopted: bool = False
     """Whether what was here before has been taken up; until then nothing new is taken."""
     _local: LocalChanged | None = None
@@ -66,7 +70,10 @@ class Runner:
             return Bid(task.task_id, 0, 0, 0, (Refusal(NoReason.STARTING),))
         if known is not None and known.deleted:
             return Bid(task.task_id, 0, 0, 0, (Refusal(NoReason.OUTDATED, "it is deleted"),))
-        running = sum(claim.stage is not Stage.STOPPING for claim in self.of(Uid(task.uid)))
+        claims = self.of(Uid(task.uid))
+        if why := self._gives_away(claims):
+            return Bid(task.task_id, 0, 0, len(claims), why)
+        running = sum(claim.stage is not Stage.STOPPING for claim in claims)
         return evaluate(task, self._host(local), running)
 
     def offered(self, declaration: Declaration, slots: Sequence[SlotAttempt], now: float) -> AssignmentReply:
@@ -140,6 +147,14 @@ class Runner:
             reason = claim.reason if asked_for else (reason or "PodRemoved")
             self._over(claim, reason, claim.message if asked_for else message, failed=not asked_for, now=now)
 
+    def tell(self, claim: LocalClaim, kind: str, reason: str, message: str, now: float) -> None:
+        """Tell people what happened to a claim."""
+        declaration = self.context.declarations.get(Uid(claim.ref.uid))
+        if declaration is not None:
+            identity = claim.held.identity
+            note = self.context.notes.warning if kind == "Warning" else self.context.notes.normal
+            note(declaration, reason, f"{identity.pod_name}: {message}", now, identity)
+
     # ---- beginning and ending
 
     def begin(self, claim: LocalClaim) -> None:
@@ -155,7 +170,7 @@ class Runner:
         if claim.stage is Stage.OVER:
             self._over(claim, "Released", reason, failed=False, now=now)
             return
-        self.context.outbox.emit(StopPod(claim.held.identity))
+        self.context.outbox.emit(StopPod(claim.held.identity, self.grace))
         self.changed(claim)
 
     def add(self, held: HeldClaim, stage: Stage, status: PodStatus | None = None) -> LocalClaim:
@@ -197,7 +212,10 @@ class Runner:
             return (Refusal(NoReason.OUTDATED, "a newer record is known"),)
         if declaration.deleted or not 0 <= slot.slot < declaration.replicas or not self.context.reigns(declaration):
             return (Refusal(NoReason.OUTDATED, "the slot is not declared"),)
-        for claim in self.of(declaration.uid):
+        claims = self.of(declaration.uid)
+        if why := self._gives_away(claims):
+            return why
+        for claim in claims:
             same = claim.ref.slot == slot.slot and claim.ref.revision == declaration.revision
             if same and claim.stage is not Stage.STOPPING:
                 if claim.moves(Signal.CONFIRMED):
@@ -218,6 +236,14 @@ class Runner:
         self.changed(claim)
         return ()
 
+    def _gives_away(self, claims: Iterable[LocalClaim]) -> tuple[Refusal, ...]:
+        """Why no further replica of a declaration, which has these claims here, is taken."""
+        if self.closed:
+            return (Refusal(NoReason.CORDONED, self.closed),)
+        if any(claim.leaving and claim.stage is not Stage.STOPPING for claim in claims):
+            return (Refusal(NoReason.LEAVING),)
+        return ()
+
     def _start_again(self, pod_uid: str) -> None:
         claim = self.claims.get(pod_uid)
         if claim is not None and claim.stage in (Stage.STARTING, Stage.RUNNING):
@@ -230,10 +256,8 @@ class Runner:
         self.ledger.release(claim.pod_uid)
         self.context.outbox.timers.cancel(("start", claim.pod_uid))
         self.context.outbox.emit(ForgetClaim(claim.pod_uid))
-        declaration = self.context.declarations.get(Uid(claim.ref.uid))
-        if failed and declaration is not None:
-            text = f"{claim.held.identity.pod_name}: {reason}: {message}"
-            self.context.notes.warning(declaration, "Failed", text, now)
+        if failed:
+            self.tell(claim, "Warning", "Failed", f"{reason}: {message}", now)
         self.changed(claim)
         over = [pod for pod, other in self.claims.items() if other.stage is Stage.OVER]
         for pod in over[: max(len(over) - MAX_OVER, 0)]:

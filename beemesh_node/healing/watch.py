@@ -211,7 +211,10 @@ class Watch:
         for machine in round_.able:
             by_name[self.context.name(machine)] = (Refusal(NoReason.POD_ANTI_AFFINITY),)
         count, total = len(round_.wanting), self.declaration.replicas
-        text = f"{count} of {total} replica{'s' * (total > 1)} wait{'s' * (count == 1)}: {summarise(by_name)}"
+        claimed = {view.ref.slot for view in self.context.claims.views(self.declaration, now) if view.leaving}
+        stuck = all(slot.slot in claimed for slot in round_.wanting)
+        what = "cannot be moved" if stuck else f"wait{'s' * (count == 1)}"
+        text = f"{count} of {total} replica{'s' * (total > 1)} {what}: {summarise(by_name)}"
         told = [details(by_name), *(rest.why for _, rest in sorted(self._back_offs.items()) if rest.until > now)]
         return f"{text} ({'; '.join(part for part in told if part)})" if any(told) else text
 
