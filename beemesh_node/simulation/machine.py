@@ -5,6 +5,7 @@ It does for the core what the daemon does, without keys and bytes: records are d
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -16,8 +17,11 @@ from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.outbox import Answer
 from beemesh_node.membership.cadence import presence_period
 from beemesh_node.membership.member import Member
+from beemesh_node.membership.table import MemberTable
 from beemesh_node.protocol.ids import MachineId, Uid
-from beemesh_node.protocol.messages import EventReport
+from beemesh_node.protocol.messages import ClaimRef, EventReport, Maintenance, MoveReply, MoveRequest
+from beemesh_node.simulation.clock import Clock
+from beemesh_node.simulation.gossip import Gossip
 from beemesh_node.simulation.runtime import FakeRuntime
 from beemesh_node.simulation.world import World
 
@@ -28,6 +32,8 @@ class Disk:
 
     records: dict[Uid, Declaration] = field(default_factory=dict)
     claims: dict[str, fx.HeldClaim] = field(default_factory=dict)
+    maintenance: Maintenance = Maintenance.NONE
+    grace: float | None = None
 
 
 @dataclass(repr=False, eq=False)
@@ -38,21 +44,35 @@ class Machine:
     member: Member
     peers: Mapping[MachineId, Machine]
     """Everyone, itself included; grows while the simulation runs."""
+    gossip: Gossip
     config: Config = field(default_factory=Config)
+    clock: Clock = field(default_factory=Clock)
     disk: Disk = field(default_factory=Disk)
     runtime: FakeRuntime = field(init=False)
     core: Core | None = None
     """None while the daemon is down."""
+    members: MemberTable = field(init=False)
+    """Whom the core knows."""
     events: list[EventReport] = field(default_factory=list)
-    sent: dict[str, int] = field(default_factory=dict)
-    """How many of each kind of message left this machine."""
+    sent: Counter[str] = field(default_factory=Counter)
+    """How many of each kind of effect there were."""
+    asked: Counter[str] = field(default_factory=Counter)
+    """How many of each kind of question left this machine."""
+    messages: int = 0
+    """How many messages left this machine for one other, questions and answers; not what it told everybody."""
+    watchers: list[Callable[[Machine, fx.Effect], None]] = field(default_factory=list)
+    """Called with each effect before it is performed."""
+    paused: bool = False
+    """Its processes stand still, as after SIGSTOP; its pods run on, and what arrives waits."""
     _life: int = 0
     _tokens: int = 0
-    _replies: dict[fx.Token, Callable[[Answer], None]] = field(default_factory=dict)
+    _replies: dict[fx.Token, Callable[[Answer | MoveReply], None]] = field(default_factory=dict)
     _wakeup: float | None = None
+    _inbox: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.runtime = FakeRuntime(self.world, self.tell)
+        self.members = self.gossip.table(self.id)
 
     @property
     def id(self) -> MachineId:
@@ -64,28 +84,68 @@ class Machine:
     def boot(self) -> None:
         """Start the daemon with what is on the disk and what still runs."""
         self._life += 1
-        self._wakeup = None
+        self._wakeup, self.paused = None, False
         self._replies.clear()
+        self._inbox.clear()
         seed = f"{self.world.seed}/{self.id}/{self._life}".encode()
-        started = round(self.world.now * 1000) * 1000 + self._life
-        self.core = Core(self.id, replace(self.config, seed=seed, started_at_ms=started))
-        self.tell(ev.TimeSet(0))
+        started = self.clock.wall_ms(self.world.now) * 1000 + self._life
+        self.members = self.gossip.table(self.id)
+        self.core = Core(self.id, replace(self.config, seed=seed, started_at_ms=started), self.members)
+        self.set_wall_clock(self.clock.wall_offset)
         self.tell(ev.LocalChanged(self.member))
+        self.tell(ev.MaintenanceSet(self.disk.maintenance, self.disk.grace))
         for declaration in list(self.disk.records.values()):
             self.tell(ev.DeclarationStored(declaration))
         pods = tuple(pod.status for pod in self.runtime.pods.values())
         self.tell(ev.Adopted(tuple(self.disk.claims.values()), pods))
+        self.gossip.came(self)
         self._announce(self._life)
 
     def stop_daemon(self) -> None:
         """Kill the daemon; pods run on."""
         self._life += 1
-        self.core = None
+        self.core, self.paused = None, False
+        self._inbox.clear()
 
     def crash(self) -> None:
         """Lose power."""
         self.stop_daemon()
         self.runtime.crash()
+
+    def pause(self) -> None:
+        """Let the daemon stand still."""
+        self.paused = self.core is not None
+
+    def resume(self) -> None:
+        """Let it go on: with what has arrived meanwhile, and what was due."""
+        self.paused = False
+        waiting, self._inbox = self._inbox, []
+        for happen in waiting:
+            self._alive(happen)
+
+    def set_wall_clock(self, offset: float) -> None:
+        """Have the wall clock show `offset` seconds more than the truth."""
+        self.clock.wall_offset = offset
+        monotonic = round(self.clock.monotonic(self.world.now) * 1000)
+        self.tell(ev.TimeSet(self.clock.wall_ms(self.world.now) - monotonic))
+
+    def maintain(self, mode: Maintenance, grace: float | None = None) -> None:
+        """Do what an operator wants with the machine: cordon, drain, evict or none of it."""
+        self.disk.maintenance, self.disk.grace = mode, grace
+        self.member = replace(self.member, unschedulable=mode is not Maintenance.NONE)
+        self.tell(ev.LocalChanged(self.member))
+        self.tell(ev.MaintenanceSet(mode, grace))
+        self.announce()
+
+    def move(self, *claims: ClaimRef) -> None:
+        """Have claims go to other machines, as an operator asks."""
+        self.tell(ev.Asked(self.expect(lambda _: None), self.id, MoveRequest(claims)))
+
+    def announce(self) -> None:
+        """Tell everybody of this machine at once, as after a link has come up."""
+        self._alive(lambda: self.gossip.tell(self, self._presence()))
+
+    # ---- what it takes in
 
     def store(self, declaration: Declaration, *, fresh: bool = False) -> None:
         """Take in a record, whoever brings it."""
@@ -95,19 +155,37 @@ class Machine:
             self.tell(ev.DeclarationStored(declaration, fresh))
 
     def tell(self, event: ev.Event) -> None:
-        """Give the core an event and do what it wants."""
+        """Give the core an event and do what it wants; while the machine is paused, later."""
         if self.core is None:
             return
-        for effect in self.core.handle(event, self.world.now):
+        if self.paused:
+            self._inbox.append(lambda: self.tell(event))
+            return
+        for effect in self.core.handle(event, self.clock.monotonic(self.world.now)):
             self._perform(effect)
         self._arm()
+
+    def receive(self, happen: Callable[[], None]) -> None:
+        """A message has arrived: it is lost if no daemon runs, and waits while it is paused."""
+        self._alive(happen)
+
+    def _alive(self, happen: Callable[[], None]) -> None:
+        if self.core is None:
+            return
+        if self.paused:
+            self._inbox.append(happen)
+        else:
+            happen()
 
     # ---- effects
 
     def _perform(self, effect: fx.Effect) -> None:
-        self.sent[type(effect).__name__] = self.sent.get(type(effect).__name__, 0) + 1
+        self.sent[type(effect).__name__] += 1
+        for watcher in self.watchers:
+            watcher(self, effect)
         match effect:
             case fx.Ask(token, machine, question, timeout):
+                self.asked[type(question).__name__] += 1
                 self._ask(token, machine, timeout, lambda peer, own: ev.Asked(own, self.id, question))
             case fx.Assign(token, machine):
                 self._assign(effect)
@@ -124,7 +202,7 @@ class Machine:
                 )
             case fx.StartPod(identity):
                 self.runtime.start(identity)
-            case fx.StopPod(identity):
+            case fx.StopPod(identity, _):
                 self.runtime.stop(identity)
             case fx.PersistClaim(held):
                 self.disk.claims[held.identity.pod_uid] = held
@@ -150,6 +228,7 @@ class Machine:
         self._send(sender, lambda peer: peer.tell(answer))
 
     def _assign(self, effect: fx.Assign) -> None:
+        self.asked["Assignment"] += 1
         record = self.disk.records.get(effect.uid)
         if record is None or record.sequence != effect.sequence:
             self.world.after(0, lambda: self.tell(ev.Unanswered(effect.token, "superseded")))
@@ -174,15 +253,18 @@ class Machine:
                 self.tell(outcome)
 
         def arrive(peer: Machine) -> None:
-            def reply(answer: Answer) -> None:
-                peer.world.send(peer.id, self.id, lambda: conclude(ev.Answered(token, answer)))
+            def reply(answer: Answer | MoveReply) -> None:
+                assert not isinstance(answer, MoveReply), "only operators ask for moves"  # noqa: S101
+                peer.messages += 1
+                peer.world.send(peer.id, self.id, lambda: self._alive(lambda: conclude(ev.Answered(token, answer))))
 
             peer.tell(event(peer, peer.expect(reply)))
 
         self._send(machine, arrive)
-        self.world.after(timeout, lambda: conclude(ev.Unanswered(token, "no answer in time")))
+        late = ev.Unanswered(token, "no answer in time")
+        self.world.after(timeout, lambda: self._alive(lambda: conclude(late)))
 
-    def expect(self, reply: Callable[[Answer], None]) -> fx.Token:
+    def expect(self, reply: Callable[[Answer | MoveReply], None]) -> fx.Token:
         """Give a question from outside its token."""
         self._tokens += 1
         token = fx.Token(self._tokens)
@@ -190,27 +272,32 @@ class Machine:
         return token
 
     def _send(self, machine: MachineId, deliver: Callable[[Machine], None]) -> None:
+        self.messages += 1
         peer = self.peers.get(machine)
         if peer is not None:
-            self.world.send(self.id, machine, lambda: deliver(peer) if peer.core is not None else None)
+            self.world.send(self.id, machine, lambda: peer.receive(lambda: deliver(peer)))
 
-    def _announce(self, life: int) -> None:
-        if life != self._life or self.core is None:
-            return
-        period = presence_period(len(self.core.members()))
+    # ---- what it does by itself
+
+    def _presence(self) -> Member:
+        if self.core is None:
+            return self.member
         held = self.core.reserved()
-        said = replace(
+        return replace(
             self.member,
             cpu_reserved=held.cpu,
             memory_reserved=held.memory,
             host_ports=held.host_ports,
             pods=held.pods,
-            period=period,
+            period=presence_period(len(self.members)),
         )
-        for machine in list(self.peers):
-            if machine != self.id:
-                self._send(machine, lambda peer: peer.tell(ev.MemberSeen(said)))
-        self.world.after(period, lambda: self._announce(life))
+
+    def _announce(self, life: int) -> None:
+        if life != self._life or self.core is None:
+            return
+        self.announce()
+        period = presence_period(len(self.members))
+        self.world.after(period / self.clock.rate, lambda: self._alive(lambda: self._announce(life)))
 
     def _arm(self) -> None:
         due = self.core.next_wakeup() if self.core is not None else None
@@ -220,8 +307,12 @@ class Machine:
         life = self._life
 
         def wake() -> None:
-            if life == self._life:
-                self._wakeup = None
-                self.tell(ev.Wakeup())
+            if life == self._life and self._wakeup == due:
+                self._alive(self._wake)
 
-        self.world.at(due, wake)
+        # A hair later than due: turning the time back and forth between two clocks must not make it earlier.
+        self.world.at(self.clock.world(due) + 1e-9, wake)
+
+    def _wake(self) -> None:
+        self._wakeup = None
+        self.tell(ev.Wakeup())

@@ -11,6 +11,7 @@ from beemesh_node.healing.declaration import Declaration
 from beemesh_node.membership.closeness import guardians_of
 from beemesh_node.membership.member import HOSTNAME_LABEL, Member
 from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.simulation.gossip import Gossip, Pairwise
 from beemesh_node.simulation.machine import Machine
 from beemesh_node.simulation.runtime import Pod
 from beemesh_node.simulation.world import World
@@ -25,6 +26,10 @@ class Mesh:
     world: World
     config: Config = field(default_factory=Config)
     machines: dict[MachineId, Machine] = field(default_factory=dict)
+    gossip: Gossip = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gossip = Pairwise(self.machines)
 
     def add(
         self,
@@ -55,7 +60,7 @@ class Mesh:
             reason="",
             period=1.0,
         )
-        machine = Machine(self.world, member, self.machines, self.config)
+        machine = Machine(self.world, member, self.machines, self.gossip, self.config)
         self.machines[machine_id] = machine
         if boot:
             machine.boot()
