@@ -557,6 +557,8 @@ class LeaseRefusal(IntEnum):
     """The present voter set has not been known for long enough to sign the next."""
     SIGNED = 10
     """It has signed another successor of the present voter set."""
+    INVALID = 11
+    """What is asked for breaks a rule, whoever asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -573,6 +575,8 @@ class LeaseRequest:
     """The term of the lease, 0 while the machine does not know which it will be."""
     binds: bool = False
     """The slot has volumes: with a term they are, from now on, on the asking machine."""
+    round: int = 0
+    """Grows with every request of a machine, over restarts: a release ends only grants of earlier rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -592,11 +596,12 @@ class LeaseReply:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRelease:
-    """The pod has ended, and its lease with it."""
+    """The pod has ended or was not begun: what was granted to it up to this round is free."""
 
     uid: str
     slot: int
     pod_uid: str
+    round: int
 
 
 @dataclass(frozen=True, slots=True)

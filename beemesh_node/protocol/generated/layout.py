@@ -196,6 +196,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("uid", "string"),
         ("slot", "uint32"),
         ("pod_uid", "string"),
+        ("round", "uint64"),
     ),
     "LeaseReply": (
         ("refusal", "LeaseRefusal"),
@@ -212,6 +213,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("ttl_ms", "uint32"),
         ("term", "uint64"),
         ("binds", "bool"),
+        ("round", "uint64"),
     ),
     "LeaseState": (
         ("number", "uint32"),
@@ -486,6 +488,7 @@ ENUMS: dict[str, tuple[str, tuple[tuple[str, int], ...]]] = {
             ("OVER", 8),
             ("EARLY", 9),
             ("SIGNED", 10),
+            ("INVALID", 11),
         ),
     ),
     "Maintenance": (
