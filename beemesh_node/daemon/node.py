@@ -23,6 +23,7 @@ from beemesh_node.daemon.enrolment import EnrolmentError, load_membership
 from beemesh_node.daemon.listing import Listing
 from beemesh_node.daemon.local_socket import LocalSocketError, bind_local_socket, serve_local_socket
 from beemesh_node.daemon.logs import configure_logs
+from beemesh_node.daemon.maintenance import MaintenanceDesk
 from beemesh_node.daemon.member import LocalMachine
 from beemesh_node.daemon.notify import ServiceManager
 from beemesh_node.daemon.peers import Peers
@@ -164,6 +165,7 @@ class Node:
         )
         ways = Ways(host, self.presence.addresses_of)
         self._exchange.reach_by(ways.reach)
+        self._maintenance = MaintenanceDesk(store, limiter, self._decisions, self._cordoned)
         self._peers = Peers(self._exchange, machine.member.contacts, host, ways)
         self._blocks = BlockProvider(host.provide, self._held_blocks)
         self._performer = Performer(self._decisions, self._peers, self._pods, registry, store, limiter, nursery)
@@ -181,11 +183,13 @@ class Node:
             {
                 **questions.handlers,
                 **Streams(self._pods).handlers,
+                **self._maintenance.handlers,
                 ListRequest: listing.answer,
             }
         )
         self._nursery.start_soon(self._decisions.run, self._performer.perform)
         await self._tell_time()
+        await self._maintenance.start()
         for declaration in stored:
             await self._decisions.put(DeclarationStored(declaration))
         for task in (self._keep_time, self._machine.keep, self.presence.run, service.watchdog, self._look_around):
@@ -222,10 +226,17 @@ class Node:
             "peers": len(self._host.peers()),
             "declarations": len(self._registry),
             "pods": len(self._decisions.core.own_claims()),
+            "maintenance": self._decisions.core.maintenance.name.lower(),
             "faults": self._performer.faults,
             "refused": self._machine.member.counters.snapshot(),
             "network": dict(self._host.counters),
         }
+
+    async def _cordoned(self, cordoned: bool) -> None:
+        self._description.cordoned = cordoned
+        if self._decisions.core.adopted:  # else it is told with the rest
+            await self._decisions.put(self._description.local())
+        self.presence.changed()
 
     async def _stored(self, declaration: Declaration, fresh: bool) -> None:
         await self._decisions.put(DeclarationStored(declaration, fresh))

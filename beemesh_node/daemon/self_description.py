@@ -38,6 +38,7 @@ class SelfDescription:
         self._images: frozenset[str] = frozenset()
         self._last: LocalChanged | None = None
         self.pods: Pods | None = None
+        self.cordoned = False
 
     def runtime_config(self) -> RuntimeConfig:
         """What the runtime is told at its start."""
@@ -68,7 +69,7 @@ class SelfDescription:
             addresses=tuple(self._host.addresses()),
             labels=self._config.labels,
             taints=tuple(Taint(taint.key, taint.value, taint.effect) for taint in self._config.taints),
-            unschedulable=False,
+            unschedulable=self.cordoned,
             cpu_allocatable=cpu,
             memory_allocatable=memory,
             cpu_reserved=reserved.cpu,
@@ -91,7 +92,7 @@ class SelfDescription:
         """What the core has to know of this machine. Raises `RuntimeUnavailableError`."""
         self._info = await runtime.info()
         self._images = await runtime.images()
-        return self._local()
+        return self.local()
 
     async def refreshed(self, runtime: Runtime) -> LocalChanged | None:
         """The same, if something about it is different; None too while Podman does not answer."""
@@ -100,10 +101,11 @@ class SelfDescription:
         except RuntimeUnavailableError as error:
             log.debug("images not looked at", error=str(error))
         last = self._last
-        local = self._local()
+        local = self.local()
         return None if local == last else local
 
-    def _local(self) -> LocalChanged:
+    def local(self) -> LocalChanged:
+        """What the core has to know of this machine, of which only Podman's part may not be of this moment."""
         certificate = self._machine.membership.certificate
         member = member_of(
             certificate.machine_id, certificate.name, certificate.guardian, certificate.labels, self.presence(0, 0)
