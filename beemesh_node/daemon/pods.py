@@ -13,7 +13,8 @@ from beemesh_node.healing.events import Event, PodChanged, PodEnded, PodStartFai
 from beemesh_node.protocol.ids import Uid
 from beemesh_node.runtime.config import RuntimeConfig
 from beemesh_node.runtime.errors import NoSuchPodError, RuntimeUnavailableError, StartError
-from beemesh_node.runtime.runtime import Runtime, open_runtime
+from beemesh_node.runtime.opening import open_runtime
+from beemesh_node.runtime.runtime import Runtime
 from beemesh_node.workloads.pod import PodIdentity, PodPhase, PodSpec, PodStatus
 
 log = structlog.get_logger()

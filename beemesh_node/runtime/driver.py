@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from beemesh_node.runtime.container_spec import Surroundings
 from beemesh_node.runtime.containers import Containers
-from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError
+from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError, StartError
+from beemesh_node.runtime.guard import Guard
 from beemesh_node.runtime.inspection import Ended, Inspection
 from beemesh_node.runtime.labels import Role, container_name
 from beemesh_node.runtime.launcher import Launcher
@@ -23,6 +24,8 @@ class Driver:
     launcher: Launcher
     containers: Containers
     prober: Prober
+    guard: Guard | None = None
+    """What ends a leased pod; its containers live in the guard's namespace."""
     pod_ip: str = ""
     """The pod's address as last seen; that of a container without a sandbox changes with each of its lives."""
 
@@ -39,7 +42,12 @@ class Driver:
 
         Raises StartError, RuntimeUnavailableError.
         """
-        return await self.launcher.launch(self.pod, container, role, restart, self.surroundings)
+        around = self.surroundings
+        if self.guard is not None:
+            if not self.guard.alive:
+                raise StartError("LeaseEnded", f"pod {self.pod.identity.pod_name}: its guard has ended")
+            around = replace(around, pid_namespace=self.guard.namespace)
+        return await self.launcher.launch(self.pod, container, role, restart, around)
 
     async def prune(self, container: Container, restart: int) -> None:
         """Remove the life before the last one; the last is kept for its logs."""

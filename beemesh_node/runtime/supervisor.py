@@ -9,6 +9,7 @@ import trio
 
 from beemesh_node.runtime.driver import Driver
 from beemesh_node.runtime.errors import NoSuchPodError, RuntimeUnavailableError
+from beemesh_node.runtime.guard import Guard
 from beemesh_node.runtime.keeper import UNAVAILABLE_RETRY, ContainerKeeper
 from beemesh_node.runtime.labels import Role
 from beemesh_node.runtime.pod_files import PodFiles
@@ -159,6 +160,8 @@ class PodSupervisor:
         async with trio.open_nursery() as nursery:
             if self._limited():
                 nursery.start_soon(self._watch_volumes)
+            if self.driver.guard is not None:
+                nursery.start_soon(self._watch_guard, self.driver.guard)
             if self.driver.surroundings.sandbox:
                 nursery.start_soon(self._watch_sandbox)
             await self._keep_containers()
@@ -190,6 +193,11 @@ class PodSupervisor:
         """Containers share what the infra container owns; a restarted one would no longer meet the others."""
         await self.driver.ended(self.driver.surroundings.sandbox_container)
         self._fail("SandboxDied", "the container that holds the pod's namespaces ended")
+
+    async def _watch_guard(self, guard: Guard) -> None:
+        """Nothing of the pod is left, and nothing may be started again without a new lease."""
+        await guard.ended()
+        self._fail("LeaseEnded", "the guard of its lease ended, and the kernel ended the pod with it")
 
     def _fail(self, fault: str, message: str) -> None:
         self._fault, self._fault_message = fault, message
