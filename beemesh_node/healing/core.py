@@ -129,6 +129,11 @@ class Core:
         """What an operator has this machine do with its work."""
         return self._moves.mode
 
+    @property
+    def lacks_room(self) -> bool:
+        """Whether a declaration that this machine guards waits for one that can take a replica."""
+        return self._guardian.lacks_room
+
     def events(self) -> tuple[EventReport, ...]:
         """Return what this machine has told people lately, the oldest first."""
         return self._notes.all()

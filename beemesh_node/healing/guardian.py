@@ -50,6 +50,11 @@ class Guardian:
         """Return the watch over a declaration, None if this machine is no guardian of it."""
         return self._watches.get(uid)
 
+    @property
+    def lacks_room(self) -> bool:
+        """Whether a watched declaration has slots that no machine could take."""
+        return any(watch.shortage for watch in self._watches.values())
+
     def stored(self, uid: Uid, fresh: bool, now: float) -> None:
         """A newer version of a declaration is here."""
         declaration = self.context.declarations[uid]
