@@ -7,7 +7,7 @@ key a few more than its guardians are known, in order, so that a machine that go
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from beemesh_node.membership.closeness import guardians_of, position
@@ -48,12 +48,17 @@ class Followed:
 
     def guardians(self, key: str, count: int, members: Collection[Member]) -> tuple[MachineId, ...] | None:
         """Return the guardians of a key by rank; None if it is not followed with this count."""
+        closest = self.closest(key, count, members)
+        return tuple(closest[:count]) if closest is not None else None
+
+    def closest(self, key: str, count: int, members: Collection[Member]) -> Sequence[MachineId] | None:
+        """Return the guardians of a key and at most `SPARE` that come after them; None as in `guardians`."""
         closest = self._closest.get(key)
         if closest is None or closest.count != count:
             return None
         if len(closest.machines) < min(count, self._eligible):
             closest.machines = list(guardians_of(key, members, count + SPARE))
-        return tuple(closest.machines[:count])
+        return closest.machines
 
     def moved(self) -> list[str]:
         """Return the keys whose guardians have changed since this was last asked."""

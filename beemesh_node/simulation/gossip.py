@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from beemesh_node.simulation.machine import Machine
 
 
+CONNECT_TIME = 0.5
+"""Seconds within which machines speak to one that they are newly connected to."""
+
+
 class Gossip(ABC):
     """Carries what a machine tells everybody."""
 
@@ -29,6 +33,14 @@ class Gossip(ABC):
     @abstractmethod
     def came(self, machine: Machine) -> None:
         """A daemon has started."""
+
+    @abstractmethod
+    def looked(self, machine: Machine) -> None:
+        """A core has taken in an event."""
+
+    @abstractmethod
+    def reunited(self) -> None:
+        """Links that were cut carry again."""
 
     @abstractmethod
     def tell(self, machine: Machine, said: Member) -> None:
@@ -47,6 +59,14 @@ class Pairwise(Gossip):
 
     def came(self, machine: Machine) -> None:
         """Nothing more: the machine speaks at once."""
+
+    def looked(self, machine: Machine) -> None:
+        """Nothing more: everybody hears everything."""
+
+    def reunited(self) -> None:
+        """Have everybody speak soon, as machines do whose connections are made anew."""
+        for machine in list(self.machines.values()):
+            machine.world.after(machine.world.random.uniform(0.01, CONNECT_TIME), machine.announce)
 
     def tell(self, machine: Machine, said: Member) -> None:
         """Send it to everybody."""

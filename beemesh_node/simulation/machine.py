@@ -5,6 +5,7 @@ It does for the core what the daemon does, without keys and bytes: records are d
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,9 @@ from beemesh_node.simulation.clock import Clock
 from beemesh_node.simulation.gossip import Gossip
 from beemesh_node.simulation.runtime import FakeRuntime
 from beemesh_node.simulation.world import World
+
+SHORTEST_GAP = 0.3
+"""Seconds between two presences of a machine, however often something makes it speak."""
 
 
 @dataclass
@@ -68,11 +72,13 @@ class Machine:
     _tokens: int = 0
     _replies: dict[fx.Token, Callable[[Answer | MoveReply], None]] = field(default_factory=dict)
     _wakeup: float | None = None
+    _spoke: float = -math.inf
+    _speaks_soon: bool = False
     _inbox: list[Callable[[], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.runtime = FakeRuntime(self.world, self.tell)
-        self.members = self.gossip.table(self.id)
+        self.members = MemberTable(self.id)
 
     @property
     def id(self) -> MachineId:
@@ -81,8 +87,8 @@ class Machine:
 
     # ---- its life
 
-    def boot(self) -> None:
-        """Start the daemon with what is on the disk and what still runs."""
+    def boot(self, speaks: float = 0.0) -> None:
+        """Start the daemon with what is on the disk and what still runs. It first `speaks` after so many seconds."""
         self._life += 1
         self._wakeup, self.paused = None, False
         self._replies.clear()
@@ -99,7 +105,8 @@ class Machine:
         pods = tuple(pod.status for pod in self.runtime.pods.values())
         self.tell(ev.Adopted(tuple(self.disk.claims.values()), pods))
         self.gossip.came(self)
-        self._announce(self._life)
+        life = self._life
+        self.world.after(speaks, lambda: self._alive(lambda: self._announce(life)))
 
     def stop_daemon(self) -> None:
         """Kill the daemon; pods run on."""
@@ -143,7 +150,7 @@ class Machine:
 
     def announce(self) -> None:
         """Tell everybody of this machine at once, as after a link has come up."""
-        self._alive(lambda: self.gossip.tell(self, self._presence()))
+        self._alive(self._speak)
 
     # ---- what it takes in
 
@@ -163,6 +170,7 @@ class Machine:
             return
         for effect in self.core.handle(event, self.clock.monotonic(self.world.now)):
             self._perform(effect)
+        self.gossip.looked(self)
         self._arm()
 
     def receive(self, happen: Callable[[], None]) -> None:
@@ -292,10 +300,25 @@ class Machine:
             period=presence_period(len(self.members)),
         )
 
+    def _speak(self) -> None:
+        now, life = self.world.now, self._life
+        if now >= self._spoke + SHORTEST_GAP:
+            self._spoke = now
+            self.gossip.tell(self, self._presence())
+        elif not self._speaks_soon:
+            self._speaks_soon = True
+
+            def speak() -> None:
+                self._speaks_soon = False
+                if life == self._life:
+                    self._alive(self._speak)
+
+            self.world.at(self._spoke + SHORTEST_GAP, speak)
+
     def _announce(self, life: int) -> None:
         if life != self._life or self.core is None:
             return
-        self.announce()
+        self._speak()
         period = presence_period(len(self.members))
         self.world.after(period / self.clock.rate, lambda: self._alive(lambda: self._announce(life)))
 
