@@ -55,6 +55,8 @@ class Presence:
     ready: bool
     reason: str
     """Why it is not ready ("Podman does not answer: …"), else empty."""
+    incarnation: int = 0
+    """How often this daemon had to contradict that it is dead (SWIM): a death notice counts for one incarnation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,23 @@ class Leaving:
 
     restarting: bool
     """True for a restart: its pods go on running and it will be back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A machine that is held dead, as of which start and incarnation of its daemon, and why."""
+
+    machine: str
+    started_at: int
+    incarnation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeathNotice:
+    """A watcher says that it holds machines dead. Two watchers must say so for a death to count."""
+
+    deaths: tuple[Death, ...]
 
 
 # ---- operators to guardians -----------------------------------------------------------------------------------------
@@ -757,6 +776,7 @@ class Sender(IntEnum):
 PAYLOADS: Mapping[int, tuple[type, Sender]] = {
     1: (Presence, Sender.MACHINE),
     2: (Leaving, Sender.MACHINE),
+    3: (DeathNotice, Sender.MACHINE),
     10: (Commit, Sender.ANY),
     11: (CommitReply, Sender.MACHINE),
     12: (ListRequest, Sender.OPERATOR),

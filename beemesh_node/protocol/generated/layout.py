@@ -120,6 +120,15 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("last_reason", "string"),
         ("last_finished_at", "uint64"),
     ),
+    "Death": (
+        ("machine", "string"),
+        ("started_at", "uint64"),
+        ("incarnation", "uint32"),
+        ("reason", "string"),
+    ),
+    "DeathNotice": (
+        ("deaths", "[Death]"),
+    ),
     "EventReport": (
         ("uid", "string"),
         ("namespace", "string"),
@@ -299,6 +308,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("period_ms", "uint32"),
         ("ready", "bool"),
         ("reason", "string"),
+        ("incarnation", "uint32"),
     ),
     "Record": (
         ("mesh_id", "[uint8]"),
