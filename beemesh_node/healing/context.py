@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from beemesh_node.healing.claims import ClaimTable
@@ -63,6 +64,11 @@ class Context:
         rivals = (self.declarations[uid] for uid in self.names.get(declaration.path, ()))
         winner = reigning(rivals)
         return winner is None or winner.uid == declaration.uid
+
+    def labels(self, machine: str) -> Mapping[str, str]:
+        """Return the labels of a member; none of a machine that is none (any more)."""
+        member = self.members.get(machine)
+        return member.labels if member is not None else {}
 
     def name(self, machine: str) -> str:
         """Return the name by which people know a machine."""

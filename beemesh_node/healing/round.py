@@ -9,7 +9,7 @@ becomes of a claim afterwards (`guardian`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Protocol
@@ -54,8 +54,8 @@ class Round:
     declaration: Declaration
     wanting: list[SlotAttempt]
     candidates: Candidates
-    labels: Mapping[MachineId, Mapping[str, str]]
-    """Of every member."""
+    labels: Callable[[MachineId], Mapping[str, str]]
+    """Gives those of a member; none of a machine that is none (any more)."""
     present: tuple[Mapping[str, str], ...]
     """Labels of the machine of each replica that is there already."""
     task_id: bytes
@@ -68,7 +68,6 @@ class Round:
     """How many slots each machine accepted."""
     roomy: tuple[int, ...] = ()
     """Slots that a probe found a machine for."""
-    _unasked: list[MachineId] = field(default_factory=list)
     _waiting: set[MachineId] = field(default_factory=set)
     _offers: dict[MachineId, Offer] = field(default_factory=dict)
     _assigned: dict[MachineId, tuple[SlotAttempt, ...]] = field(default_factory=dict)
@@ -77,8 +76,6 @@ class Round:
 
     def start(self, now: float) -> None:
         """Ask the first batch."""
-        self.refused.update(self.candidates.refused)
-        self._unasked = list(self.candidates.order)
         self._ask_more(now)
 
     @property
@@ -112,7 +109,8 @@ class Round:
     def _ask_more(self, now: float) -> None:
         self.state, self._window_over = RoundState.ASKING, False
         size = sample_size(len(self.wanting))
-        batch, self._unasked = self._unasked[:size], self._unasked[size:]
+        batch = self.candidates.take(size)
+        self.refused.update(self.candidates.refused)
         d = self.declaration
         compares = bool(d.requirements.pod_terms)
         task = Task(
@@ -142,7 +140,7 @@ class Round:
             if answer.refusals:
                 self.refused[machine] = answer.refusals
             if answer.slots > 0:
-                labels = self.labels.get(machine, {})
+                labels = self.labels(machine)
                 score = min(max(answer.score, 0), 1000)
                 slots = min(answer.slots, len(self.wanting) + len(self.placing))
                 self._offers[machine] = Offer(machine, slots, score, max(answer.running, 0), labels)
@@ -162,7 +160,7 @@ class Round:
         enough = good >= len(self.wanting) + SPARE_BIDS
         if not self._waiting or enough or (self._window_over and self.able):
             self._assign(now)
-        elif self._window_over and self._unasked:
+        elif self._window_over and self.candidates:
             self._ask_more(now)
 
     def _assign(self, now: float) -> None:
@@ -183,7 +181,7 @@ class Round:
             self._send(machine, slots, now)
         if self._assigned:
             return
-        if self.wanting and self._unasked:
+        if self.wanting and self.candidates:
             self._ask_more(now)
         elif self.wanting and self._waiting and not self._window_over:
             self.state = RoundState.ASKING
@@ -217,8 +215,9 @@ class Round:
             again = [SlotAttempt(slot.slot, slot.attempt + 1) for slot in slots]
             self.refused[machine] = (Refusal(NoReason.UNANSWERED),)
         if again:
-            self._offers.pop(machine, None)
-            self.present = self._without(self.labels.get(machine, {}), len(again))
+            offer = self._offers.pop(machine, None)
+            if offer is not None:
+                self.present = self._without(offer.labels, len(again))
         if accepted:
             self.given[machine] = self.given.get(machine, 0) + len(accepted)
             self.owner.placed(machine, accepted, now)

@@ -15,7 +15,7 @@ from beemesh_node.healing.round import Round, RoundState
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import ClaimRef, ClaimReport, NoReason, Refusal, SlotAttempt
 from beemesh_node.scheduling.reasons import details, summarise
-from beemesh_node.scheduling.sampling import Candidates, candidates
+from beemesh_node.scheduling.sampling import Candidates
 
 NEXT_TRY = 1.0
 """Seconds: after a change among the members, the next round is not sooner than this after the last."""
@@ -280,22 +280,21 @@ class Watch:
         salt = (context.config.seed, context.me.encode(), declaration.uid.encode(), str(self._rounds).encode())
         task_id = hashlib.sha256(b"\0".join(salt)).digest()[:16]
         resting = {m: rest for m, rest in self._back_offs.items() if rest.until > now and m in context.members}
-        found = candidates((m for m in context.members if m.machine not in resting), declaration.requirements, task_id)
-        refused = {**found.refused, **{MachineId(m): (Refusal(NoReason.BACK_OFF),) for m in resting}}
-        labels = {member.machine: member.labels for member in context.members}
+        awake = (m for m in context.members if m.machine not in resting) if resting else context.members
         self._round = Round(
             outbox=context.outbox,
             owner=self,
             declaration=declaration,
             wanting=wanting,
-            candidates=Candidates(found.order, refused),
-            labels=labels,
+            candidates=Candidates(awake, declaration.requirements, task_id),
+            labels=context.labels,
             present=tuple(
-                labels[MachineId(view.ref.machine)]
+                context.labels(view.ref.machine)
                 for view in context.claims.views(declaration, now)
-                if view.ref.machine in labels and not view.stopping and not (probe and view.leaving)
+                if view.ref.machine in context.members and not view.stopping and not (probe and view.leaving)
             ),
             task_id=task_id,
+            refused={MachineId(machine): (Refusal(NoReason.BACK_OFF),) for machine in resting},
             probe=probe,
         )
         self._round.start(now)
