@@ -14,6 +14,7 @@ from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.simulation.gossip import Gossip, Pairwise
 from beemesh_node.simulation.machine import Machine
 from beemesh_node.simulation.runtime import Pod
+from beemesh_node.simulation.shared import Shared, SharedGossip
 from beemesh_node.simulation.world import World
 
 GIB = 1024**3
@@ -65,6 +66,18 @@ class Mesh:
         if boot:
             machine.boot()
         return machine
+
+    @classmethod
+    def large(cls, count: int, world: World, config: Config | None = None) -> Mesh:
+        """Make a mesh of so many machines that their gossip is modelled as a whole: they have known each other long."""
+        mesh = cls(world, config if config is not None else Config())
+        gossip = SharedGossip(world, mesh.machines, Shared(mesh.config.guardians))
+        mesh.gossip = gossip
+        for number in range(count):
+            mesh.add(f"m{number}", boot=False)
+        gossip.acquaint()
+        world.run(mesh.config.settle + 2.0)
+        return mesh
 
     @classmethod
     def of(cls, count: int, world: World, config: Config | None = None) -> Mesh:
