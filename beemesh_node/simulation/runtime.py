@@ -42,6 +42,8 @@ class FakeRuntime:
     start_time: float = 0.15
     stop_time: float = 0.1
     pods: dict[str, Pod] = field(default_factory=dict)
+    changed: Callable[[PodIdentity], None] = lambda _: None
+    """Told of each pod that begins, ends or is otherwise than before."""
     life: int = 0
     """Grows when the machine loses all its pods, so that nothing of the former life happens."""
 
@@ -52,6 +54,7 @@ class FakeRuntime:
             return
         waiting = ContainerStatus("main", "image", reason="ContainerCreating")
         self.pods[identity.pod_uid] = Pod(PodStatus(identity, PodPhase.PENDING, False, (waiting,)))
+        self.changed(identity)
         life = self.life
         self.world.after(self.start_time, lambda: self._started(identity, life))
 
@@ -60,17 +63,23 @@ class FakeRuntime:
         pod = self.pods.get(identity.pod_uid)
         if pod is not None:
             pod.stopping = True
+            self.changed(identity)
         life = self.life
         self.world.after(self.stop_time, lambda: self._stopped(identity, life))
 
     def crash(self) -> None:
         """Lose everything, as a machine does that loses power."""
         self.life += 1
+        lost = [pod.status.identity for pod in self.pods.values()]
         self.pods.clear()
+        for identity in lost:
+            self.changed(identity)
 
     def remove(self, pod_uid: str) -> None:
         """Lose one pod, as if somebody had removed it by hand."""
-        if self.pods.pop(pod_uid, None) is not None:
+        pod = self.pods.pop(pod_uid, None)
+        if pod is not None:
+            self.changed(pod.status.identity)
             self.tell(PodEnded(pod_uid))
 
     def serve(self, pod_uid: str, ready: bool) -> None:
@@ -78,6 +87,7 @@ class FakeRuntime:
         pod = self.pods.get(pod_uid)
         if pod is not None and pod.status.phase is PodPhase.RUNNING:
             pod.status = replace(pod.status, ready=ready)
+            self.changed(pod.status.identity)
             self.tell(PodChanged(pod.status))
 
     def _started(self, identity: PodIdentity, life: int) -> None:
@@ -87,6 +97,7 @@ class FakeRuntime:
         fate = self.fate(identity)
         if fate in (Fate.FAILS, Fate.LATER):
             del self.pods[identity.pod_uid]
+            self.changed(identity)
             reason, retryable = ("CreateContainerError", False) if fate is Fate.FAILS else ("RuntimeUnavailable", True)
             self.tell(PodStartFailed(identity.pod_uid, reason, "as the simulation has it", retryable))
             return
@@ -97,9 +108,11 @@ class FakeRuntime:
             ready = fate is Fate.READY
             container = ContainerStatus("main", "image", "running", ready=ready, started=True)
             pod.status = PodStatus(identity, PodPhase.RUNNING, ready, (container,))
+        self.changed(identity)
         self.tell(PodChanged(pod.status))
 
     def _stopped(self, identity: PodIdentity, life: int) -> None:
         if life == self.life:
             self.pods.pop(identity.pod_uid, None)
+            self.changed(identity)
             self.tell(PodEnded(identity.pod_uid))
