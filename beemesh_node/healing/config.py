@@ -15,6 +15,8 @@ class Config:
     """Drawn anew at each start of the daemon: makes task ids unlike those of an earlier life."""
     started_at_ms: int = 0
     """Mesh time of the daemon's start: reports of a later life count as newer."""
+    life: int = 0
+    """Grows with every start of the daemon, and is persisted before anything is sent: orders requests for leases."""
     guardians: int = GUARDIANS
     """k: how many machines keep a declaration and answer for it."""
     settle: float = 3.0
@@ -35,6 +37,8 @@ class Config:
     machine_back_off_first: float = 5.0
     """A machine on which a replica failed is not asked for this long, then twice that …"""
     machine_back_off_most: float = 300.0
+    voter_patience: float = 600.0
+    """A voter over leases that has been gone for so long is replaced."""
     report_gap: float = 0.1
     """Changes of claims within this time travel together; the first goes at once."""
     report_period: float = 30.0

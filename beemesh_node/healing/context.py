@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from beemesh_node.healing.claims import ClaimTable
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.declaration import Declaration, reigning
+from beemesh_node.healing.leases.voters import Voters
 from beemesh_node.healing.notes import Notes
 from beemesh_node.healing.outbox import Outbox
 from beemesh_node.membership.table import MemberTable
@@ -29,6 +30,9 @@ class Context:
     names: dict[tuple[str, str, str], set[Uid]] = field(default_factory=dict)
     dirty: dict[Uid, None] = field(default_factory=dict)
     """Declarations to be looked at before the present call ends, in this order."""
+
+    voters: dict[Uid, Voters] = field(default_factory=dict)
+    """The newest voter set of each leased declaration."""
 
     def mark(self, uid: Uid) -> None:
         """Have a declaration looked at."""
@@ -53,6 +57,8 @@ class Context:
             self.notes.warning(declaration, "TooManyDeclarations", text, now)
             return False
         self.declarations[declaration.uid] = declaration
+        if declaration.voters:
+            self.voters.setdefault(declaration.uid, Voters(0, frozenset(declaration.voters)))
         self.members.follow(declaration.uid, self.config.guardians)
         self.names.setdefault(declaration.path, set()).add(declaration.uid)
         for uid in self.names[declaration.path]:

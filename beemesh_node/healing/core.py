@@ -19,9 +19,10 @@ from beemesh_node.healing.context import Context
 from beemesh_node.healing.effects import Ask, Assign, Effect, OfferRelease, Reply
 from beemesh_node.healing.guardian import Guardian
 from beemesh_node.healing.handover import Handover
+from beemesh_node.healing.leases.office import Office
 from beemesh_node.healing.moves import Moves
 from beemesh_node.healing.notes import Notes
-from beemesh_node.healing.outbox import Answer, Outbox, Then
+from beemesh_node.healing.outbox import Outbox, Then
 from beemesh_node.healing.overview import Overview, Reserved, overview
 from beemesh_node.healing.pods import Stage
 from beemesh_node.healing.recovery import Recovery
@@ -32,15 +33,19 @@ from beemesh_node.membership.member import Member
 from beemesh_node.membership.table import Change, MemberTable
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import (
+    Bid,
     ClaimQuery,
     ClaimReply,
     ClaimReport,
     ClaimsQuery,
     EventReport,
+    LeaseQuery,
+    LeaseRequest,
     Maintenance,
     MoveReply,
     MoveRequest,
     Task,
+    VoterProposal,
 )
 
 
@@ -58,6 +63,8 @@ class Core:
         self._handover = Handover(self._context)
         self._runner = Runner(self._context)
         self._runner.reporter = Reporter(self._context, self._runner.report_of, self._guardian.reported)
+        self._leases = Office(self._context, self._runner.end, self._runner.changed)
+        self._runner.keeper = self._leases.keeper
         self._releases = Releases(self._context, self._runner)
         self._recovery = Recovery(self._context, self._runner, self._releases)
         self._moves = Moves(self._context, self._runner)
@@ -155,12 +162,15 @@ class Core:
                     self._guardian.stored(declaration.uid, fresh, now)
                     self._releases.stored(declaration.uid, now)
                     self._handover.renew(declaration.uid, now)
+                    self._leases.declared(declaration.uid, now)
             case ev.RecordHeld(uid, machine, sequence, deleted):
                 self._handover.acknowledged(uid, machine, (deleted, sequence))
             case ev.Asked(token, _, MoveRequest(claims)):
                 outbox.emit(Reply(token, MoveReply(self._moves.ask(claims, now))))
             case ev.Asked(token, _, Task() | ClaimQuery() | ClaimsQuery() as payload):
                 outbox.emit(Reply(token, self._answer(payload)))
+            case ev.Asked(token, sender, LeaseRequest() | LeaseQuery() | VoterProposal() as payload):
+                outbox.emit(Reply(token, self._leases.answer(sender, payload, now)))
             case ev.AssignmentOffered(token, _, declaration, slots):
                 outbox.emit(Reply(token, self._runner.offered(declaration, slots, now)))
             case ev.ReleaseOffered(sender, claim, better):
@@ -183,6 +193,14 @@ class Core:
                     self._moves.review(now)
             case ev.MaintenanceSet(mode, grace):
                 self._moves.maintain(mode, grace, now)
+            case ev.LeaseReleased(_, release):
+                self._leases.desk.released(release)
+            case ev.VoterSetsShown(uid, sets):
+                self._leases.shown(uid, sets, now)
+            case ev.VotersHeld(voters):
+                self._leases.desk.restarted(voters, now)
+            case ev.Restarting():
+                self._leases.keeper.lengthen()
             case ev.TimeSet(epoch_ms):
                 self._notes.epoch_ms = epoch_ms
             case ev.Wakeup():
@@ -222,7 +240,7 @@ class Core:
 
     # ---- inside
 
-    def _answer(self, payload: Task | ClaimQuery | ClaimsQuery) -> Answer:
+    def _answer(self, payload: Task | ClaimQuery | ClaimsQuery) -> Bid | ClaimReply:
         match payload:
             case Task():
                 return self._runner.bid(payload)
@@ -278,5 +296,7 @@ class Core:
                     then(None, now)
                 else:
                     then(self._runner.offered(declaration, question.slots, now), now)
-            case Ask():
-                then(self._answer(question.payload), now)
+            case Ask(payload=LeaseRequest() | VoterProposal() as payload):
+                then(self._leases.own_answer(payload, now), now)
+            case Ask(payload=Task() | ClaimQuery() | ClaimsQuery() as payload):
+                then(self._answer(payload), now)

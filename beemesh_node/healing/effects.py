@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NewType, TypeAlias
 
+from beemesh_node.healing.leases.voter import HeldVoter
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import (
     AssignmentReply,
@@ -19,11 +20,18 @@ from beemesh_node.protocol.messages import (
     ClaimReports,
     ClaimsQuery,
     EventReport,
+    LeaseRefusal,
+    LeaseRelease,
+    LeaseReply,
+    LeaseRequest,
+    LeaseState,
     MoveReply,
     Requirements,
     SlotAttempt,
     Task,
+    VoterProposal,
 )
+from beemesh_node.protocol.voters import SlotMark
 from beemesh_node.workloads.pod import PodIdentity
 
 Token = NewType("Token", int)
@@ -40,6 +48,8 @@ class HeldClaim:
     labels: Mapping[str, str]
     created_at: int
     """Mesh time in ms."""
+    leased: bool = False
+    """It takes a lease to run it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +58,7 @@ class Ask:
 
     token: Token
     machine: MachineId
-    payload: Task | ClaimQuery | ClaimsQuery
+    payload: Task | ClaimQuery | ClaimsQuery | LeaseRequest | VoterProposal
     timeout: float
 
 
@@ -69,11 +79,28 @@ class Assign:
 
 
 @dataclass(frozen=True, slots=True)
+class VoteCast:
+    """This machine's vote on a successor of a voter set; signed, unless refused, before it leaves."""
+
+    refusal: LeaseRefusal
+    uid: Uid
+    number: int
+    """Of the newest voter set that is known here."""
+    signed: tuple[MachineId, ...]
+    """The successor of that set that has been signed here."""
+    marks: tuple[SlotMark, ...]
+
+
+Said: TypeAlias = Bid | AssignmentReply | ClaimReply | MoveReply | LeaseReply | LeaseState | VoteCast
+"""What the core answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Answer a question (`Asked`, `AssignmentOffered`)."""
 
     token: Token
-    payload: Bid | AssignmentReply | ClaimReply | MoveReply
+    payload: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +108,7 @@ class Tell:
     """Send without an answer; the core repeats what matters."""
 
     machine: MachineId
-    payload: ClaimReports
+    payload: ClaimReports | LeaseRelease
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +125,18 @@ class StartPod:
     """Make the pod of this identity from the template of its record, or go on with it where it exists."""
 
     identity: PodIdentity
+    deadline: float | None = None
+    """A leased pod must not run beyond this moment of the core's time, whatever happens; None for one without lease."""
+    term: int = 0
+    """Of its lease: storage that must never see two writers takes the greater term."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetGuard:
+    """Let a leased pod run until this moment of the core's time: its lease was renewed."""
+
+    identity: PodIdentity
+    deadline: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +177,45 @@ class PushRecord:
     machine: MachineId
 
 
+@dataclass(frozen=True, slots=True)
+class PersistVoter:
+    """Write what a voter has granted and signed. If that fails, no answer of a voter leaves until it is written."""
+
+    voter: HeldVoter
+
+
+@dataclass(frozen=True, slots=True)
+class ShowVoterSets:
+    """Send all voter sets of a declaration that are known here, with their votes."""
+
+    uid: Uid
+    machine: MachineId
+
+
+@dataclass(frozen=True, slots=True)
+class FormVoterSet:
+    """A majority has signed: put their votes together. `VoterSetsShown` follows."""
+
+    uid: Uid
+    number: int
+    members: tuple[MachineId, ...]
+    signers: tuple[MachineId, ...]
+
+
 Effect: TypeAlias = (
-    Ask | Assign | Reply | Tell | OfferRelease | StartPod | StopPod | PersistClaim | ForgetClaim | Note | PushRecord
+    Ask
+    | Assign
+    | Reply
+    | Tell
+    | OfferRelease
+    | StartPod
+    | SetGuard
+    | StopPod
+    | PersistClaim
+    | ForgetClaim
+    | PersistVoter
+    | ShowVoterSets
+    | FormVoterSet
+    | Note
+    | PushRecord
 )

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.effects import HeldClaim, Token
+from beemesh_node.healing.leases.voter import HeldVoter
+from beemesh_node.healing.leases.voters import Voters
 from beemesh_node.membership.member import Member
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import (
@@ -22,10 +24,16 @@ from beemesh_node.protocol.messages import (
     ClaimReply,
     ClaimReport,
     ClaimsQuery,
+    LeaseQuery,
+    LeaseRelease,
+    LeaseReply,
+    LeaseRequest,
     Maintenance,
     MoveRequest,
     SlotAttempt,
     Task,
+    VoterAnswer,
+    VoterProposal,
 )
 from beemesh_node.workloads.pod import PodStatus
 
@@ -56,6 +64,8 @@ class LocalChanged:
     max_pods: int = 110
     address: str = ""
     """The address that reports of pods give as their host's."""
+    guards: bool = False
+    """Whether the kernel ends leased pods here in time; without, none is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,7 @@ class Asked:
 
     token: Token
     sender: MachineId
-    payload: Task | ClaimQuery | ClaimsQuery | MoveRequest
+    payload: Task | ClaimQuery | ClaimsQuery | MoveRequest | LeaseRequest | LeaseQuery | VoterProposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,7 @@ class Answered:
     """The answer to a question of the core."""
 
     token: Token
-    payload: Bid | AssignmentReply | ClaimReply
+    payload: Bid | AssignmentReply | ClaimReply | LeaseReply | VoterAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +196,34 @@ class MaintenanceSet:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseReleased:
+    """A machine tells a voter that a pod of its has ended."""
+
+    sender: MachineId
+    release: LeaseRelease
+
+
+@dataclass(frozen=True, slots=True)
+class VoterSetsShown:
+    """Voter sets of a declaration, in order, each signed by a majority of the one before it. Repetition is fine."""
+
+    uid: Uid
+    sets: tuple[Voters, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VotersHeld:
+    """At start, before anybody may ask: what this machine's voters persisted."""
+
+    voters: tuple[HeldVoter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Restarting:
+    """The daemon is about to restart, and its pods run on meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimeSet:
     """Mesh time is `epoch_ms` + 1000 * `now`. Only written into reports: nothing is decided by it."""
 
@@ -214,6 +252,10 @@ Event: TypeAlias = (
     | PodEnded
     | Adopted
     | MaintenanceSet
+    | LeaseReleased
+    | VoterSetsShown
+    | VotersHeld
+    | Restarting
     | TimeSet
     | Wakeup
 )

@@ -18,11 +18,15 @@ from beemesh_node.protocol.messages import (
     ClaimRef,
     ClaimReply,
     ClaimsQuery,
+    LeaseReply,
+    LeaseRequest,
     SlotAttempt,
     Task,
+    VoterAnswer,
+    VoterProposal,
 )
 
-Answer: TypeAlias = Bid | AssignmentReply | ClaimReply
+Answer: TypeAlias = Bid | AssignmentReply | ClaimReply | LeaseReply | VoterAnswer
 Then: TypeAlias = Callable[[Answer | None, float], None]
 """Called with the answer, or None if there was none, and the time."""
 Fire: TypeAlias = Callable[[float], None]
@@ -91,7 +95,12 @@ class Outbox:
         return effects
 
     def ask(
-        self, machine: MachineId, payload: Task | ClaimQuery | ClaimsQuery, timeout: float, then: Then, now: float
+        self,
+        machine: MachineId,
+        payload: Task | ClaimQuery | ClaimsQuery | LeaseRequest | VoterProposal,
+        timeout: float,
+        then: Then,
+        now: float,
     ) -> None:
         """Put a question; `then` gets the answer, or None at once if too many questions are out."""
         self._send(Ask(self._token(), machine, payload, timeout), then, now)

@@ -78,6 +78,8 @@ class LocalClaim:
     """It is over because its pod failed, not because it was released."""
     leaving: str = ""
     """Why it is to be moved to another machine, empty if it is to stay."""
+    home: str = ""
+    """The machine that holds the volumes of its slot, once that is known."""
     asked: str = ""
     """Machine of the better claim that is being asked, so that it is asked once at a time."""
 
@@ -135,6 +137,7 @@ class LocalClaim:
             gone=self.stage is Stage.OVER,
             version=self.version,
             leaving="" if self.ended_itself or self.stage in (Stage.STOPPING, Stage.OVER) else self.leaving,
+            home=self.home,
         )
 
     def _reason(self) -> tuple[str, str]:
@@ -176,12 +179,14 @@ def new_claim(
 ) -> HeldClaim:
     """Make the claim and the identity of its pod. `salt` differs from claim to claim, also over restarts.
 
-    A Pod keeps its own name; replicas of other kinds are called NAME-REVISION-xxxxx, as in Kubernetes.
+    A Pod keeps its own name, those of a StatefulSet are called NAME-SLOT, and other replicas NAME-REVISION-xxxxx, as in
+    Kubernetes.
     """
     parts = (declaration.uid, declaration.revision, str(slot), str(attempt), machine)
     digest = hashlib.sha256(b"\0".join((salt, *(part.encode() for part in parts)))).digest()
     suffix = "".join(_SUFFIX[byte % len(_SUFFIX)] for byte in digest[16:21])
     name = declaration.name
+    names = {"Pod": name, "StatefulSet": f"{name}-{slot}"}
     identity = PodIdentity(
         namespace=declaration.namespace,
         kind=declaration.kind,
@@ -191,11 +196,11 @@ def new_claim(
         attempt=attempt,
         sequence=declaration.sequence,
         revision=declaration.revision,
-        pod_name=name if declaration.kind == "Pod" else f"{name}-{declaration.revision[:10]}-{suffix}",
+        pod_name=names.get(declaration.kind, f"{name}-{declaration.revision[:10]}-{suffix}"),
         pod_uid=str(UUID(bytes=digest[:16], version=4)),
     )
     ref = ClaimRef(declaration.uid, declaration.sequence, slot, attempt, machine, declaration.revision)
-    return HeldClaim(ref, identity, declaration.requirements, declaration.labels, created_at)
+    return HeldClaim(ref, identity, declaration.requirements, declaration.labels, created_at, declaration.leased)
 
 
 def found_claim(
@@ -205,4 +210,4 @@ def found_claim(
     ref = ClaimRef(identity.uid, identity.sequence, identity.slot, identity.attempt, machine, identity.revision)
     if declaration is None:
         return HeldClaim(ref, identity, Requirements(0, 0), {}, created_at)
-    return HeldClaim(ref, identity, declaration.requirements, declaration.labels, created_at)
+    return HeldClaim(ref, identity, declaration.requirements, declaration.labels, created_at, declaration.leased)

@@ -14,6 +14,7 @@ from beemesh_node.healing.context import Context
 from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.effects import ForgetClaim, HeldClaim, PersistClaim, StartPod, StopPod, Tell
 from beemesh_node.healing.events import LocalChanged
+from beemesh_node.healing.leases.keeper import Keeper
 from beemesh_node.healing.pods import LocalClaim, Signal, Stage, new_claim
 from beemesh_node.healing.reporter import Reporter
 from beemesh_node.protocol.ids import MachineId, Uid
@@ -44,6 +45,8 @@ class Runner:
 
     context: Context
     reporter: Reporter = field(init=False)
+    keeper: Keeper = field(init=False)
+    """Of the leases of its pods."""
     claims: dict[str, LocalClaim] = field(default_factory=dict)
     """By pod uid; those that are over stay for a while."""
     ledger: Ledger = field(default_factory=Ledger)
@@ -159,7 +162,10 @@ class Runner:
 
     def begin(self, claim: LocalClaim) -> None:
         """Make the pod of a claim."""
-        self.context.outbox.emit(StartPod(claim.held.identity))
+        if claim.held.leased:
+            self.keeper.begin(claim)
+        else:
+            self.context.outbox.emit(StartPod(claim.held.identity))
 
     def end(self, claim: LocalClaim, reason: str, now: float) -> None:
         """End a claim that is over for this reason."""
@@ -177,6 +183,8 @@ class Runner:
         """Keep account of a claim."""
         claim = LocalClaim(held, stage, self._version(), status)
         self.claims[claim.pod_uid] = claim
+        if held.leased and stage is not Stage.STARTING:
+            self.keeper.adopt(claim)
         return claim
 
     def changed(self, claim: LocalClaim) -> None:
@@ -256,6 +264,8 @@ class Runner:
         self.ledger.release(claim.pod_uid)
         self.context.outbox.timers.cancel(("start", claim.pod_uid))
         self.context.outbox.emit(ForgetClaim(claim.pod_uid))
+        if claim.held.leased:
+            self.keeper.over(claim)
         if failed:
             self.tell(claim, "Warning", "Failed", f"{reason}: {message}", now)
         self.changed(claim)

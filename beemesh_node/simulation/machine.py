@@ -15,12 +15,24 @@ from beemesh_node.healing import events as ev
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.core import Core
 from beemesh_node.healing.declaration import Declaration
-from beemesh_node.healing.outbox import Answer
+from beemesh_node.healing.leases.voter import HeldVoter
+from beemesh_node.healing.leases.voters import Voters, merged
 from beemesh_node.membership.cadence import presence_period
 from beemesh_node.membership.member import Member
 from beemesh_node.membership.table import MemberTable
 from beemesh_node.protocol.ids import MachineId, Uid
-from beemesh_node.protocol.messages import ClaimRef, EventReport, Maintenance, MoveReply, MoveRequest
+from beemesh_node.protocol.messages import (
+    ClaimRef,
+    ClaimReports,
+    EventReport,
+    LeaseRelease,
+    LeaseState,
+    Maintenance,
+    MoveReply,
+    MoveRequest,
+    VoterAnswer,
+)
+from beemesh_node.protocol.voters import SlotMark
 from beemesh_node.simulation.clock import Clock
 from beemesh_node.simulation.gossip import Gossip
 from beemesh_node.simulation.runtime import FakeRuntime
@@ -36,6 +48,10 @@ class Disk:
 
     records: dict[Uid, Declaration] = field(default_factory=dict)
     claims: dict[str, fx.HeldClaim] = field(default_factory=dict)
+    voters: dict[Uid, HeldVoter] = field(default_factory=dict)
+    voter_sets: dict[Uid, tuple[Voters, ...]] = field(default_factory=dict)
+    lives: int = 0
+    """How often the daemon was started."""
     maintenance: Maintenance = Maintenance.NONE
     grace: float | None = None
 
@@ -70,7 +86,8 @@ class Machine:
     """Its processes stand still, as after SIGSTOP; its pods run on, and what arrives waits."""
     _life: int = 0
     _tokens: int = 0
-    _replies: dict[fx.Token, Callable[[Answer | MoveReply], None]] = field(default_factory=dict)
+    _replies: dict[fx.Token, Callable[[fx.Said], None]] = field(default_factory=dict)
+    _votes: dict[tuple[Uid, int, MachineId], tuple[SlotMark, ...]] = field(default_factory=dict)
     _wakeup: float | None = None
     _spoke: float = -math.inf
     _speaks_soon: bool = False
@@ -90,18 +107,24 @@ class Machine:
     def boot(self, speaks: float = 0.0) -> None:
         """Start the daemon with what is on the disk and what still runs. It first `speaks` after so many seconds."""
         self._life += 1
+        self.disk.lives += 1
         self._wakeup, self.paused = None, False
         self._replies.clear()
         self._inbox.clear()
         seed = f"{self.world.seed}/{self.id}/{self._life}".encode()
         started = self.clock.wall_ms(self.world.now) * 1000 + self._life
         self.members = self.gossip.table(self.id)
-        self.core = Core(self.id, replace(self.config, seed=seed, started_at_ms=started), self.members)
+        self.core = Core(
+            self.id, replace(self.config, seed=seed, started_at_ms=started, life=self.disk.lives), self.members
+        )
         self.set_wall_clock(self.clock.wall_offset)
-        self.tell(ev.LocalChanged(self.member))
+        self.tell(ev.VotersHeld(tuple(self.disk.voters.values())))
+        self.tell(self._local())
         self.tell(ev.MaintenanceSet(self.disk.maintenance, self.disk.grace))
         for declaration in list(self.disk.records.values()):
             self.tell(ev.DeclarationStored(declaration))
+        for uid, sets in list(self.disk.voter_sets.items()):
+            self.tell(ev.VoterSetsShown(uid, sets))
         pods = tuple(pod.status for pod in self.runtime.pods.values())
         self.tell(ev.Adopted(tuple(self.disk.claims.values()), pods))
         self.gossip.came(self)
@@ -140,7 +163,7 @@ class Machine:
         """Do what an operator wants with the machine: cordon, drain, evict or none of it."""
         self.disk.maintenance, self.disk.grace = mode, grace
         self.member = replace(self.member, unschedulable=mode is not Maintenance.NONE)
-        self.tell(ev.LocalChanged(self.member))
+        self.tell(self._local())
         self.tell(ev.MaintenanceSet(mode, grace))
         self.announce()
 
@@ -201,26 +224,46 @@ class Machine:
                 reply = self._replies.pop(token, None)
                 if reply is not None:
                     reply(answer)
-            case fx.Tell(machine, payload):
-                self._send(machine, lambda peer: peer.tell(ev.ClaimsReported(self.id, payload.reports)))
+            case fx.Tell(machine, ClaimReports(reports)):
+                self._send(machine, lambda peer: peer.tell(ev.ClaimsReported(self.id, reports)))
+            case fx.Tell(machine, LeaseRelease() as release):
+                self._send(machine, lambda peer: peer.tell(ev.LeaseReleased(self.id, release)))
             case fx.OfferRelease(machine, claim, better):
                 record = self.disk.records[Uid(claim.uid)]
                 self._send(
                     machine, lambda peer: peer.released(self.id, record, ev.ReleaseOffered(self.id, claim, better))
                 )
-            case fx.StartPod(identity):
-                self.runtime.start(identity)
+            case fx.StartPod(identity, deadline):
+                self.runtime.start(identity, math.inf if deadline is None else self.clock.world(deadline))
+            case fx.SetGuard(identity, deadline):
+                self.runtime.guard(identity, self.clock.world(deadline))
             case fx.StopPod(identity, _):
                 self.runtime.stop(identity)
             case fx.PersistClaim(held):
                 self.disk.claims[held.identity.pod_uid] = held
             case fx.ForgetClaim(pod_uid):
                 self.disk.claims.pop(pod_uid, None)
+            case fx.PersistVoter(voter):
+                self.disk.voters[voter.uid] = voter
+            case fx.ShowVoterSets(uid, machine):
+                sets = self.disk.voter_sets.get(uid, ())
+                self._send(machine, lambda peer: peer.shown(uid, sets))
+            case fx.FormVoterSet(uid, number, members, signers):
+                self._votes[uid, number, self.id] = self.disk.voters[uid].marks
+                marks = merged(mark for signer in signers for mark in self._votes.get((uid, number, signer), ()))
+                sets = (*self.disk.voter_sets.get(uid, ()), Voters(number, frozenset(members), marks))
+                self.shown(uid, sets)
             case fx.Note(event):
                 self.events.append(event)
             case fx.PushRecord(uid, machine):
                 record = self.disk.records[uid]
                 self._send(machine, lambda peer: peer.pushed(self.id, record))
+
+    def shown(self, uid: Uid, sets: tuple[Voters, ...]) -> None:
+        """Keep voter sets that are in force, and follow them."""
+        known = self.disk.voter_sets.get(uid, ())
+        self.disk.voter_sets[uid] = (*known, *(each for each in sets if each.number > len(known)))
+        self.tell(ev.VoterSetsShown(uid, sets))
 
     def released(self, sender: MachineId, record: Declaration, event: ev.ReleaseOffered) -> None:
         """A guardian says that a claim is over."""
@@ -261,8 +304,9 @@ class Machine:
                 self.tell(outcome)
 
         def arrive(peer: Machine) -> None:
-            def reply(answer: Answer | MoveReply) -> None:
-                assert not isinstance(answer, MoveReply), "only operators ask for moves"  # noqa: S101
+            def reply(said: fx.Said) -> None:
+                assert not isinstance(said, MoveReply | LeaseState), "only operators ask for these"  # noqa: S101
+                answer = self._signed(said, peer.id) if isinstance(said, fx.VoteCast) else said
                 peer.messages += 1
                 peer.world.send(peer.id, self.id, lambda: self._alive(lambda: conclude(ev.Answered(token, answer))))
 
@@ -272,7 +316,12 @@ class Machine:
         late = ev.Unanswered(token, "no answer in time")
         self.world.after(timeout, lambda: self._alive(lambda: conclude(late)))
 
-    def expect(self, reply: Callable[[Answer | MoveReply], None]) -> fx.Token:
+    def _signed(self, cast: fx.VoteCast, signer: MachineId) -> VoterAnswer:
+        """A vote as it travels; what it says of slots is remembered here, where it is counted."""
+        self._votes[cast.uid, cast.number + 1, signer] = cast.marks
+        return VoterAnswer(cast.refusal, cast.number, cast.signed)
+
+    def expect(self, reply: Callable[[fx.Said], None]) -> fx.Token:
         """Give a question from outside its token."""
         self._tokens += 1
         token = fx.Token(self._tokens)
@@ -286,6 +335,9 @@ class Machine:
             self.world.send(self.id, machine, lambda: peer.receive(lambda: deliver(peer)))
 
     # ---- what it does by itself
+
+    def _local(self) -> ev.LocalChanged:
+        return ev.LocalChanged(self.member, guards=True)
 
     def _presence(self) -> Member:
         if self.core is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
@@ -30,6 +31,8 @@ class Pod:
 
     status: PodStatus
     stopping: bool = False
+    deadline: float = math.inf
+    """When the kernel ends it, unless its lease is renewed before: world time."""
 
 
 @dataclass
@@ -47,16 +50,24 @@ class FakeRuntime:
     life: int = 0
     """Grows when the machine loses all its pods, so that nothing of the former life happens."""
 
-    def start(self, identity: PodIdentity) -> None:
-        """Make a pod, or tell of the one there is."""
+    def start(self, identity: PodIdentity, deadline: float = math.inf) -> None:
+        """Make a pod, or tell of the one there is. A leased one ends at its `deadline`."""
         if identity.pod_uid in self.pods:
             self.tell(PodChanged(self.pods[identity.pod_uid].status))
             return
         waiting = ContainerStatus("main", "image", reason="ContainerCreating")
         self.pods[identity.pod_uid] = Pod(PodStatus(identity, PodPhase.PENDING, False, (waiting,)))
         self.changed(identity)
+        self.guard(identity, deadline)
         life = self.life
         self.world.after(self.start_time, lambda: self._started(identity, life))
+
+    def guard(self, identity: PodIdentity, deadline: float) -> None:
+        """Have the kernel end a pod at `deadline`, and not before: nothing but the power of the machine stops that."""
+        pod, life = self.pods.get(identity.pod_uid), self.life
+        if pod is not None and deadline < math.inf:
+            pod.deadline = deadline
+            self.world.at(deadline, lambda: self._expire(identity.pod_uid, life))
 
     def stop(self, identity: PodIdentity) -> None:
         """End a pod; its end is told in any case."""
@@ -89,6 +100,11 @@ class FakeRuntime:
             pod.status = replace(pod.status, ready=ready)
             self.changed(pod.status.identity)
             self.tell(PodChanged(pod.status))
+
+    def _expire(self, pod_uid: str, life: int) -> None:
+        pod = self.pods.get(pod_uid)
+        if pod is not None and life == self.life and self.world.now >= pod.deadline:
+            self.remove(pod_uid)
 
     def _started(self, identity: PodIdentity, life: int) -> None:
         pod = self.pods.get(identity.pod_uid)
