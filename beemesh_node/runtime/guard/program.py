@@ -99,6 +99,7 @@ def _run(directory: str, name: str, deadline: int, ready: int) -> None:
         timer = Timer(deadline)
         _leave_cgroup()
         first = _first_process()
+        signal.signal(signal.SIGCHLD, lambda *_: os._exit(1))
         listener = _listen(path + ".sock")
         _write(path, {"pid": os.getpid(), "start": _start(os.getpid()), "first": first, "first_start": _start(first)})
         os.write(ready, b"+")
