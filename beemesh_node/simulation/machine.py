@@ -82,6 +82,8 @@ class Machine:
     """How many messages left this machine for one other, questions and answers; not what it told everybody."""
     watchers: list[Callable[[Machine, fx.Effect], None]] = field(default_factory=list)
     """Called with each effect before it is performed."""
+    keepers: list[Callable[[Machine, Uid], None]] = field(default_factory=list)
+    """Called with each record that is written to the disk."""
     paused: bool = False
     """Its processes stand still, as after SIGSTOP; its pods run on, and what arrives waits."""
     _life: int = 0
@@ -96,6 +98,11 @@ class Machine:
     def __post_init__(self) -> None:
         self.runtime = FakeRuntime(self.world, self.tell)
         self.members = MemberTable(self.id)
+
+    @property
+    def life(self) -> int:
+        """Grows with each start and end of the daemon."""
+        return self._life
 
     @property
     def id(self) -> MachineId:
@@ -182,6 +189,8 @@ class Machine:
         known = self.disk.records.get(declaration.uid)
         if known is None or known.rank < declaration.rank:
             self.disk.records[declaration.uid] = declaration
+            for told in self.keepers:
+                told(self, declaration.uid)
             self.tell(ev.DeclarationStored(declaration, fresh))
 
     def tell(self, event: ev.Event) -> None:
