@@ -20,7 +20,7 @@ from beemesh_node.workloads.pod import PodTemplate
 from beemesh_node.workloads.references import KINDS, References, check_contents
 from beemesh_node.workloads.replicas import MAX_REPLICAS, rules_of
 from beemesh_node.workloads.rollout import Rollout
-from beemesh_node.workloads.template import needs, pod_template, template_of
+from beemesh_node.workloads.template import PRIORITY, needs, pod_template, template_of
 from beemesh_node.workloads.values import Json
 
 __all__ = ["MAX_REPLICAS", "WorkloadSpec", "build", "bundles", "content"]
@@ -180,7 +180,7 @@ def _build(
         template=template,
         requirements=required,
         revision=safe_hash(_canonical(hashed), REVISION_LENGTH),
-        needs=needs(template),
+        needs=needs(template) | ({PRIORITY} if required.priority > 0 else set()),
         objects=(workload, *used),
     )
     return spec, used

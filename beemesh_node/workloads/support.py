@@ -37,7 +37,7 @@ _FIELDS = {
     "PodSpec": "containers initContainers volumes restartPolicy terminationGracePeriodSeconds nodeSelector affinity "
     "tolerations hostNetwork hostname securityContext dnsPolicy schedulerName enableServiceLinks serviceAccount "
     "serviceAccountName automountServiceAccountToken hostPID hostIPC hostUsers shareProcessNamespace "
-    "preemptionPolicy priority",
+    "preemptionPolicy priority priorityClassName",
     "Container": f"{_CONTAINER} livenessProbe readinessProbe startupProbe",
     "PodSpec.initContainers": _CONTAINER,
     "EnvVar": "name value valueFrom",
@@ -139,7 +139,7 @@ ONLY: Mapping[str, tuple[object, ...]] = {
     "PodSpec.hostUsers": (True,),
     "PodSpec.shareProcessNamespace": (False,),
     "PodSpec.preemptionPolicy": ("PreemptLowerPriority",),
-    "PodSpec.priority": (0,),
+    "PodSpec.priorityClassName": ("", "system-cluster-critical", "system-node-critical"),
     "Container.terminationMessagePath": ("/dev/termination-log",),
     "Container.terminationMessagePolicy": ("File",),
     "Container.stdinOnce": (False,),
@@ -152,6 +152,7 @@ ONLY: Mapping[str, tuple[object, ...]] = {
 """Fields of which only some values are supported: Kubernetes' defaults, as an exported manifest has them."""
 
 HINTS: Mapping[str, str] = {
+    "PodSpec.priorityClassName": "a mesh has no other classes: give a number as priority",
     "PodSpec.nodeName": "use nodeSelector with kubernetes.io/hostname",
     "StatefulSetUpdateStrategy.type": "use RollingUpdate: a pod that is deleted here comes back as it was",
     "PersistentVolumeClaimSpec.storageClassName": "leave it out; volumes are directories of the machine",

@@ -18,7 +18,7 @@ MAX_CONTAINERS = 64
 """Containers of one pod, init containers counted."""
 MAX_GRACE_SECONDS = 24 * 3600
 
-HOST_NETWORK, HOST_PATH, PRIVILEGED = "hostNetwork", "hostPath", "privileged"
+HOST_NETWORK, HOST_PATH, PRIVILEGED, PRIORITY = "hostNetwork", "hostPath", "privileged", "priority"
 
 
 def template_of(workload: KubernetesObject) -> tuple[Mapping[str, Json], str]:
