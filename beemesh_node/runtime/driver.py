@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import structlog
+import trio
+
 from beemesh_node.runtime.container_spec import Surroundings
 from beemesh_node.runtime.containers import Containers
 from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError, StartError
-from beemesh_node.runtime.guard import Guard
+from beemesh_node.runtime.guard import Guard, end_orphans
 from beemesh_node.runtime.inspection import Ended, Inspection
 from beemesh_node.runtime.labels import Role, container_name
 from beemesh_node.runtime.launcher import Launcher
 from beemesh_node.runtime.probe_actions import Prober
 from beemesh_node.workloads.pod import Container, PodSpec, Probe
+
+log = structlog.get_logger()
 
 
 @dataclass
@@ -70,8 +75,13 @@ class Driver:
         return found
 
     async def ended(self, container_id: str) -> Ended:
-        """Wait for the end of one life."""
-        return await self.containers.ended(container_id)
+        """Wait for the end of one life, and of all it has left running."""
+        over = await self.containers.ended(container_id)
+        if self.guard is not None and self.guard.alive:
+            namespace = self.guard.descriptor
+            while not await trio.to_thread.run_sync(end_orphans, container_id, namespace):
+                log.warning("container not gone yet", pod=self.pod.identity.pod_uid, container=container_id)
+        return over
 
     async def end(self, container_id: str, grace_seconds: float) -> None:
         """End one life.

@@ -3,5 +3,6 @@
 from beemesh_node.runtime.guard.client import Guard, boottime
 from beemesh_node.runtime.guard.first_process import refuse_first_process
 from beemesh_node.runtime.guard.guards import Guards
+from beemesh_node.runtime.guard.orphans import end_orphans
 
-__all__ = ["Guard", "Guards", "boottime", "refuse_first_process"]
+__all__ = ["Guard", "Guards", "boottime", "end_orphans", "refuse_first_process"]

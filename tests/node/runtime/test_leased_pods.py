@@ -305,3 +305,25 @@ async def test_the_specification_of_a_leased_pod_may_be_lost_but_not_its_lease(
         await until(runtime, spec, lambda status: status.reason == "LeaseEnded")
         assert boottime() < deadline
         await runtime.remove(spec.identity)
+
+
+async def test_what_a_crashed_container_leaves_running_ends_before_its_next_life(
+    runtime: Runtime, podman: PodmanService
+) -> None:
+    """In a shared namespace the kernel does not end a program's children with it."""
+    script = "exec 9>/s/lock; flock -n 9 || echo doubled >>/s/seen; (trap '' TERM; exec sleep 4321) & "
+    shared = VolumeMount("shared", "/s")
+    main = shell(script + "while :; do sleep 1; done", mounts=(shared,))
+    spec = leased(main, idle("other", mounts=(shared,)), volumes=(Volume("shared", EmptyDir()),))
+    await runtime.start(spec, boottime() + 60)
+    status = await until(runtime, spec, lambda status: status.ready)
+    (process,) = [
+        int(podman.run("inspect", one.container_id, "--format", "{{.State.Pid}}"))
+        for one in status.containers
+        if one.name == "main"
+    ]
+    os.kill(process, signal.SIGKILL)
+    await until(runtime, spec, lambda status: status.containers[0].restart_count == 1 and status.ready)
+    assert await run_in(runtime, spec, "ps -o args | grep -cx 'sleep 4321'") == "1"
+    assert await run_in(runtime, spec, "ls /s", "other") == "lock"
+    assert next(one for one in runtime.pods()).containers[1].restart_count == 0
