@@ -26,6 +26,9 @@ CONNECT_TIME = 0.5
 class Gossip(ABC):
     """Carries what a machine tells everybody."""
 
+    spoken: int = 0
+    """Presences told; each machine of an undivided mesh hears them all."""
+
     @abstractmethod
     def table(self, machine: MachineId) -> MemberTable:
         """Return whom a machine knows whose daemon has just started."""
@@ -33,6 +36,10 @@ class Gossip(ABC):
     @abstractmethod
     def came(self, machine: Machine) -> None:
         """A daemon has started."""
+
+    @abstractmethod
+    def removed(self, machine: MachineId) -> None:
+        """A machine is gone and will never be back."""
 
     @abstractmethod
     def looked(self, machine: Machine) -> None:
@@ -60,6 +67,9 @@ class Pairwise(Gossip):
     def came(self, machine: Machine) -> None:
         """Nothing more: the machine speaks at once."""
 
+    def removed(self, machine: MachineId) -> None:
+        """Nothing more: nobody sends to it."""
+
     def looked(self, machine: Machine) -> None:
         """Nothing more: everybody hears everything."""
 
@@ -70,6 +80,7 @@ class Pairwise(Gossip):
 
     def tell(self, machine: Machine, said: Member) -> None:
         """Send it to everybody."""
+        self.spoken += 1
         for peer in list(self.machines.values()):
             if peer is not machine:
                 machine.world.send(machine.id, peer.id, lambda peer=peer: peer.tell(MemberSeen(said)))  # type: ignore[misc]

@@ -158,8 +158,6 @@ class SharedGossip(Gossip):
     shared: Shared
     curious: set[MachineId] = field(default_factory=set)
     """Machines whose core waits for one that can take a replica: news of what others offer matter to them."""
-    heard: int = 0
-    """Presences told; each machine of an undivided mesh hears them all."""
     _told: dict[MachineId, float] = field(default_factory=dict)
     """When each machine last spoke."""
     _deaf: dict[MachineId, dict[MachineId, float]] = field(default_factory=dict)
@@ -199,6 +197,12 @@ class SharedGossip(Gossip):
             peer = self.machines[other]
             self.world.after(self.world.random.uniform(0.01, CONNECT_TIME), peer.announce)
 
+    def removed(self, machine: MachineId) -> None:
+        """Forget whom it knew; that it is silent, the others find out."""
+        for other in self.shared.tables.pop(machine).unknown:
+            self.shared.lacking[other].discard(machine)
+        self.curious.discard(machine)
+
     def looked(self, machine: Machine) -> None:
         """Note whether the core of a machine waits for others to have room."""
         if machine.core is not None and machine.core.lacks_room:
@@ -215,7 +219,7 @@ class SharedGossip(Gossip):
     def tell(self, machine: Machine, said: Member) -> None:
         """Flood a presence."""
         now, me = self.world.now, machine.id
-        self.heard += 1
+        self.spoken += 1
         before, self._told[me] = self._told.get(me, now), now
         if me in self.shared.members:
             changed = self.shared.members[me] != said
