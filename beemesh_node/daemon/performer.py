@@ -137,7 +137,8 @@ class Performer:
             await self._decisions.put(Unanswered(effect.token, "a newer record is in force"))
             return
         record = holding.attested.record
-        assignment = Assignment(effect.task_id, holding.attested.raw, holding.blocks[record.cid], effect.slots)
+        block = holding.blocks[record.cid]
+        assignment = Assignment(effect.task_id, holding.attested.raw, block, effect.slots, effect.preempt)
         await self._answered(effect.token, effect.machine, assignment, AssignmentReply, effect.timeout)
 
     async def _answered(

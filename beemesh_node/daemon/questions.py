@@ -106,7 +106,7 @@ class Questions:
             return _outdated(assignment, "another guardian has a newer record")
         log.info("assignment", task=assignment.task_id.hex(), uid=declaration.uid, slots=len(assignment.slots))
         return await self._decisions.assigned(
-            lambda token: AssignmentOffered(token, question.machine, declaration, assignment.slots)
+            lambda token: AssignmentOffered(token, question.machine, declaration, assignment.slots, assignment.preempt)
         )
 
     async def _surpassed(self, declaration: Declaration, sender: MachineId) -> bool:

@@ -171,8 +171,8 @@ class Core:
                 outbox.emit(Reply(token, self._answer(payload)))
             case ev.Asked(token, sender, LeaseRequest() | LeaseQuery() | VoterProposal() as payload):
                 outbox.emit(Reply(token, self._leases.answer(sender, payload, now)))
-            case ev.AssignmentOffered(token, _, declaration, slots):
-                outbox.emit(Reply(token, self._runner.offered(declaration, slots, now)))
+            case ev.AssignmentOffered(token, _, declaration, slots, preempt):
+                outbox.emit(Reply(token, self._runner.offered(declaration, slots, now, preempt=preempt)))
             case ev.ReleaseOffered(sender, claim, better):
                 self._releases.offered(sender, claim, better, now)
             case ev.Answered(token, answer):
@@ -295,7 +295,7 @@ class Core:
                 if declaration is None or declaration.sequence != question.sequence:
                     then(None, now)
                 else:
-                    then(self._runner.offered(declaration, question.slots, now), now)
+                    then(self._runner.offered(declaration, question.slots, now, preempt=question.preempt), now)
             case Ask(payload=LeaseRequest() | VoterProposal() as payload):
                 then(self._leases.own_answer(payload, now), now)
             case Ask(payload=Task() | ClaimQuery() | ClaimsQuery() as payload):

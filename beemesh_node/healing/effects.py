@@ -50,6 +50,8 @@ class HeldClaim:
     """Mesh time in ms."""
     leased: bool = False
     """It takes a lease to run it."""
+    ending: str = ""
+    """Why its room has been given to another pod, so that also a restarted daemon ends it; empty if it has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Assign:
     sequence: int
     slots: tuple[SlotAttempt, ...]
     timeout: float
+    preempt: bool = False
+    """Pods of lower priority are to go for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,8 @@ class AssignmentOffered:
     sender: MachineId
     declaration: Declaration
     slots: tuple[SlotAttempt, ...]
+    preempt: bool = False
+    """Pods of lower priority are to go, if there is no other room."""
 
 
 @dataclass(frozen=True, slots=True)

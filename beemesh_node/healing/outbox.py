@@ -114,10 +114,12 @@ class Outbox:
         slots: tuple[SlotAttempt, ...],
         then: Then,
         now: float,
+        *,
+        preempt: bool = False,
     ) -> None:
         """Give slots to a machine; `then` as for `ask`."""
         timeout = self.config.assign_timeout
-        self._send(Assign(self._token(), machine, task_id, uid, sequence, slots, timeout), then, now)
+        self._send(Assign(self._token(), machine, task_id, uid, sequence, slots, timeout, preempt), then, now)
 
     def release(self, machine: MachineId, claim: ClaimRef, better: ClaimRef | None) -> None:
         """Tell a runner that a claim of its own is over."""

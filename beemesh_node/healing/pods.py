@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from uuid import UUID
 
@@ -76,6 +76,8 @@ class LocalClaim:
     """Failed starts that are to be tried again."""
     failed: bool = False
     """It is over because its pod failed, not because it was released."""
+    after: set[str] = field(default_factory=set)
+    """Pods of lower priority that have to be gone before its own is made: they had its room."""
     leaving: str = ""
     """Why it is to be moved to another machine, empty if it is to stay."""
     home: str = ""

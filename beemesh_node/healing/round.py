@@ -4,6 +4,9 @@ What belongs here: whom to ask, when enough bids are in, who gets what. What doe
 becomes of a claim afterwards (`guardian`).
 
     ASKING --enough bids, or the window's end--> ASSIGNING --all given, or nobody left--> DONE
+
+What nobody has room for goes where the fewest pods of the lowest priority have to go for it.
+
        ^-------------nobody left, more to ask--------|
 """
 
@@ -71,6 +74,8 @@ class Round:
     _waiting: set[MachineId] = field(default_factory=set)
     _offers: dict[MachineId, Offer] = field(default_factory=dict)
     _assigned: dict[MachineId, tuple[SlotAttempt, ...]] = field(default_factory=dict)
+    _costs: dict[MachineId, tuple[int, int]] = field(default_factory=dict)
+    """Machines that could take one replica in the place of others: of how many, and the highest priority of these."""
     _window_over: bool = False
     _cancelled: bool = False
 
@@ -139,6 +144,8 @@ class Round:
         if isinstance(answer, Bid) and answer.task_id == self.task_id:
             if answer.refusals:
                 self.refused[machine] = answer.refusals
+            if answer.slots == 0 and answer.victims > 0 and answer.victim_priority < self._priority:
+                self._costs[machine] = (answer.victims, answer.victim_priority)
             if answer.slots > 0:
                 labels = self.labels(machine)
                 score = min(max(answer.score, 0), 1000)
@@ -186,15 +193,35 @@ class Round:
         elif self.wanting and self._waiting and not self._window_over:
             self.state = RoundState.ASKING
             self.outbox.timers.set(self._timer, now + self.outbox.config.window, self._on_window_end)
-        else:
+        elif not self._preempt(now):
             self._finish(now)
 
-    def _send(self, machine: MachineId, slots: tuple[SlotAttempt, ...], now: float) -> None:
+    @property
+    def _priority(self) -> int:
+        return self.declaration.requirements.priority
+
+    def _preempt(self, now: float) -> bool:
+        """Give one replica to each machine that would end others for it, the cheapest first. False if none would."""
+        for machine in sorted(self._costs, key=lambda machine: (*self._costs[machine], machine)):
+            labels = self.labels(machine)
+            share = distribute(self.wanting, [Offer(machine, 1, 0, 0, labels)], self.present, self._rules, self.task_id)
+            for slot in share.get(machine, ()):
+                del self._costs[machine]
+                self.wanting = [other for other in self.wanting if other.slot != slot.slot]
+                self.present = (*self.present, labels)
+                if self.probe:
+                    self.roomy = (*self.roomy, slot.slot)
+                else:
+                    self._assigned[machine] = (slot,)
+                    self._send(machine, (slot,), now, preempt=True)
+        return bool(self._assigned)
+
+    def _send(self, machine: MachineId, slots: tuple[SlotAttempt, ...], now: float, *, preempt: bool = False) -> None:
         def then(answer: Answer | None, at: float) -> None:
             self._on_reply(machine, slots, answer, at)
 
         d = self.declaration
-        self.outbox.assign(machine, self.task_id, d.uid, d.sequence, slots, then, now)
+        self.outbox.assign(machine, self.task_id, d.uid, d.sequence, slots, then, now, preempt=preempt)
 
     def _on_reply(self, machine: MachineId, slots: tuple[SlotAttempt, ...], answer: Answer | None, now: float) -> None:
         mine = {slot.slot for slot in slots}
@@ -216,8 +243,7 @@ class Round:
             self.refused[machine] = (Refusal(NoReason.UNANSWERED),)
         if again:
             offer = self._offers.pop(machine, None)
-            if offer is not None:
-                self.present = self._without(offer.labels, len(again))
+            self.present = self._without(offer.labels if offer is not None else self.labels(machine), len(again))
         if accepted:
             self.given[machine] = self.given.get(machine, 0) + len(accepted)
             self.owner.placed(machine, accepted, now)

@@ -30,9 +30,10 @@ from beemesh_node.protocol.messages import (
     SlotRefusal,
     Task,
 )
-from beemesh_node.scheduling.evaluation import Host, evaluate, reasons
+from beemesh_node.scheduling.evaluation import Host, evaluate, preemptible, reasons
 from beemesh_node.scheduling.ledger import Ledger
 from beemesh_node.scheduling.neighbours import Neighbour
+from beemesh_node.scheduling.preemption import Occupant
 from beemesh_node.workloads.pod import PodStatus
 
 MAX_OVER = 512
@@ -79,12 +80,17 @@ class Runner:
         running = sum(claim.stage is not Stage.STOPPING for claim in claims)
         return evaluate(task, self._host(local), running)
 
-    def offered(self, declaration: Declaration, slots: Sequence[SlotAttempt], now: float) -> AssignmentReply:
-        """Take slots, or say why not. What is taken is reserved, persisted and starting when this returns."""
+    def offered(
+        self, declaration: Declaration, slots: Sequence[SlotAttempt], now: float, *, preempt: bool = False
+    ) -> AssignmentReply:
+        """Take slots, or say why not. What is taken is reserved, persisted and starting when this returns.
+
+        With `preempt`, pods of lower priority end for it, and what is taken starts once they have.
+        """
         accepted: list[int] = []
         refused: list[SlotRefusal] = []
         for slot in slots:
-            why = self._take(declaration, slot, now)
+            why = self._take(declaration, slot, preempt, now)
             if why:
                 refused.append(SlotRefusal(slot.slot, why))
             else:
@@ -161,7 +167,9 @@ class Runner:
     # ---- beginning and ending
 
     def begin(self, claim: LocalClaim) -> None:
-        """Make the pod of a claim."""
+        """Make the pod of a claim, unless others have to end before: then it is made once they have."""
+        if claim.after:
+            return
         if claim.held.leased:
             self.keeper.begin(claim)
         else:
@@ -210,9 +218,14 @@ class Runner:
             for claim in self.claims.values()
             if claim.stage is not Stage.OVER and not claim.ended_itself
         )
-        return Host(local.member, self.ledger.free, local.images, present)
+        occupants = tuple(
+            Occupant(claim.pod_uid, claim.held.requirements)
+            for claim in self.claims.values()
+            if claim.stage not in (Stage.STOPPING, Stage.OVER) and not claim.ended_itself
+        )
+        return Host(local.member, self.ledger.free, local.images, present, occupants)
 
-    def _take(self, declaration: Declaration, slot: SlotAttempt, now: float) -> tuple[Refusal, ...]:
+    def _take(self, declaration: Declaration, slot: SlotAttempt, preempt: bool, now: float) -> tuple[Refusal, ...]:
         known, local = self.context.declarations.get(declaration.uid), self._local
         if not self.adopted or local is None:
             return (Refusal(NoReason.STARTING),)
@@ -231,18 +244,47 @@ class Runner:
                 self.changed(claim)
                 return ()
         needed, labels = declaration.requirements, declaration.labels
-        if why := reasons(self._host(local), needed, declaration.namespace, labels):
+        host = self._host(local)
+        why = reasons(host, needed, declaration.namespace, labels)
+        gone = preemptible(host, needed, declaration.namespace, labels) if why and preempt else ()
+        if why and not gone:
             return why
+        after = self._evict(gone, declaration, now)
         config, created = self.context.config, self.context.notes.mesh_ms(now)
         salt = config.seed + self._version().to_bytes(8, "big", signed=True)
         held = new_claim(declaration, slot.slot, slot.attempt, MachineId(self.context.me), salt, created)
         if why := self.ledger.reserve(held.identity.pod_uid, needed):
             return why
         claim = self.add(held, Stage.STARTING)
+        claim.after = after
         self.context.outbox.emit(PersistClaim(held))
         self.begin(claim)
         self.changed(claim)
         return ()
+
+    def _evict(self, occupants: Iterable[Occupant], preemptor: Declaration, now: float) -> set[str]:
+        """End pods of lower priority, whose room is another's from now on; return those that take their time."""
+        name, priority = f"{preemptor.namespace}/{preemptor.name}", preemptor.requirements.priority
+        after = set()
+        for occupant in occupants:
+            claim = self.claims[occupant.key]
+            why = f"{name} of priority {priority} takes the room of priority {occupant.priority}"
+            self.tell(claim, "Normal", "Preempted", why, now)
+            claim.held = replace(claim.held, ending=why)
+            self.context.outbox.emit(PersistClaim(claim.held))
+            self.end(claim, why, now)
+            self.ledger.release(claim.pod_uid)
+            if claim.stage is Stage.STOPPING:
+                after.add(claim.pod_uid)
+        return after
+
+    def _make_way(self, pod_uid: str) -> None:
+        """A pod is gone: begin what waited for its room."""
+        for claim in list(self.claims.values()):
+            if pod_uid in claim.after:
+                claim.after.discard(pod_uid)
+                if claim.stage is Stage.STARTING:
+                    self.begin(claim)
 
     def _gives_away(self, claims: Iterable[LocalClaim]) -> tuple[Refusal, ...]:
         """Why no further replica of a declaration, which has these claims here, is taken."""
@@ -269,6 +311,7 @@ class Runner:
         if failed:
             self.tell(claim, "Warning", "Failed", f"{reason}: {message}", now)
         self.changed(claim)
+        self._make_way(claim.pod_uid)
         over = [pod for pod, other in self.claims.items() if other.stage is Stage.OVER]
         for pod in over[: max(len(over) - MAX_OVER, 0)]:
             del self.claims[pod]

@@ -184,7 +184,7 @@ class Watch:
             self.shortage, self._retry, self._retry_at = "", 0.0, now
             return
         first, most = context.config.retry_first, context.config.retry_most
-        self._retry = min(self._retry * 2, most) if self._retry else first
+        self._retry = min(self._retry * 2, most) if self._retry and not round_.given else first
         resting = [rest.until for rest in self._back_offs.values() if rest.until > now]
         self._retry_at = min([now + self._retry, *resting])
         self._timer("retry", self._retry_at)

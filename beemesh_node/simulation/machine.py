@@ -297,7 +297,7 @@ class Machine:
 
         def event(peer: Machine, own: fx.Token) -> ev.Event:
             peer.store(known)
-            return ev.AssignmentOffered(own, self.id, known, effect.slots)
+            return ev.AssignmentOffered(own, self.id, known, effect.slots, effect.preempt)
 
         self._ask(effect.token, effect.machine, effect.timeout, event)
 
