@@ -20,6 +20,7 @@ from beemesh_node.crypto.errors import CryptoError
 from beemesh_node.daemon.config import DaemonConfig
 from beemesh_node.daemon.decisions import Decisions
 from beemesh_node.daemon.enrolment import EnrolmentError, load_membership
+from beemesh_node.daemon.lease_questions import LeaseQuestions
 from beemesh_node.daemon.listing import Listing
 from beemesh_node.daemon.local_socket import LocalSocketError, bind_local_socket, serve_local_socket
 from beemesh_node.daemon.logs import configure_logs
@@ -35,14 +36,14 @@ from beemesh_node.daemon.questions import Questions
 from beemesh_node.daemon.registry import Registry
 from beemesh_node.daemon.self_description import SelfDescription
 from beemesh_node.daemon.state_key import StateKeyError, state_key
-from beemesh_node.daemon.store import CLAIMS, Store, StoreError
+from beemesh_node.daemon.store import CLAIMS, Store, StoreError, next_life
 from beemesh_node.daemon.streams import Streams
 from beemesh_node.daemon.ways import Ways
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.core import Core
 from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.effects import HeldClaim
-from beemesh_node.healing.events import Adopted, DeclarationStored, TimeSet
+from beemesh_node.healing.events import Adopted, DeclarationStored, Restarting, TimeSet
 from beemesh_node.messaging.exchange import Exchange
 from beemesh_node.messaging.gatekeeper import MemberGatekeeper
 from beemesh_node.network.api import Host, HostConfig, NetworkError
@@ -56,6 +57,8 @@ log = structlog.get_logger()
 
 _TIME_EVERY = 30.0
 _LEAVE_WITHIN = 1.0
+_PREPARE_WITHIN = 1.5
+_LOOK_EVERY = 0.02
 
 _FATAL = (
     CryptoError, EnrolmentError, LocalSocketError, NetworkError, OSError, ProtocolError, StateKeyError, StoreError,
@@ -96,6 +99,8 @@ async def _run(config: DaemonConfig) -> None:
             nursery.start_soon(serve_local_socket, Path(config.local_socket), listener, node.status)
             await _until_stopped(machine)
             service.stopping()
+            with trio.move_on_after(_PREPARE_WITHIN):
+                await node.prepare_restart()
             with trio.move_on_after(_LEAVE_WITHIN):
                 await node.presence.leave(restarting=True)
             nursery.cancel_scope.cancel()
@@ -168,11 +173,16 @@ class Node:
         self._maintenance = MaintenanceDesk(store, limiter, self._decisions, self._cordoned)
         self._peers = Peers(self._exchange, machine.member.contacts, host, ways)
         self._blocks = BlockProvider(host.provide, self._held_blocks)
-        self._performer = Performer(self._decisions, self._peers, self._pods, registry, store, limiter, nursery)
+        self._ballots = Ballots(store, limiter, registry, machine.member)
+        self._performer = Performer(
+            self._decisions, self._peers, self._pods, registry, store, self._ballots, limiter, nursery
+        )
 
     async def start(self, service: ServiceManager) -> None:
         """Take up what the disk holds, then begin everything; returns when others can be answered."""
         stored = await self._registry.load()
+        held, voter_sets = await self._ballots.load()
+        await self._decisions.put(held)  # before anybody can ask a voter
         self._registry.announce = self._stored
         listing = Listing(self._decisions, self._registry, self.presence, self._machine.member, self._host)
         membership = self._machine.membership
@@ -182,6 +192,7 @@ class Node:
         self._exchange.answer(
             {
                 **questions.handlers,
+                **LeaseQuestions(self._decisions, self._registry, self._ballots).handlers,
                 **Streams(self._pods).handlers,
                 **self._maintenance.handlers,
                 ListRequest: listing.answer,
@@ -207,6 +218,12 @@ class Node:
             declarations=len(stored),
             state_key=self._kept_by,
         )
+
+    async def prepare_restart(self) -> None:
+        """Have the leases of this machine's pods last until the daemon is back; returns once they do."""
+        await self._decisions.put(Restarting())
+        while not self._decisions.core.leases_last(trio.current_time()):  # noqa: ASYNC110 - the core tells nobody
+            await trio.sleep(_LOOK_EVERY)
 
     def status(self) -> Mapping[str, Any]:
         """What the local socket tells."""

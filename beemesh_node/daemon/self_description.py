@@ -36,6 +36,7 @@ class SelfDescription:
         self._started_at = machine.mesh_time()
         self._info: RuntimeInfo | None = None
         self._images: frozenset[str] = frozenset()
+        self._guards = False
         self._last: LocalChanged | None = None
         self.pods: Pods | None = None
         self.cordoned = False
@@ -91,6 +92,9 @@ class SelfDescription:
     async def local_changed(self, runtime: Runtime) -> LocalChanged:
         """What the core has to know of this machine. Raises `RuntimeUnavailableError`."""
         self._info = await runtime.info()
+        self._guards = self._info.guards
+        if self._info.guards_reason:
+            log.warning("no leased pods here", reason=self._info.guards_reason)
         self._images = await runtime.images()
         return self.local()
 
@@ -110,7 +114,7 @@ class SelfDescription:
         member = member_of(
             certificate.machine_id, certificate.name, certificate.guardian, certificate.labels, self.presence(0, 0)
         )
-        self._last = LocalChanged(member, self._images, self._config.max_pods, self.address)
+        self._last = LocalChanged(member, self._images, self._config.max_pods, self.address, self._guards)
         return self._last
 
     def _allocatable(self) -> tuple[int, int]:

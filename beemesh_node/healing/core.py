@@ -93,6 +93,10 @@ class Core:
         """Whether this machine knows what runs on it; until then it cannot say what it holds."""
         return self._runner.adopted
 
+    def leases_last(self, now: float) -> bool:
+        """Whether the lease of every pod here outlasts a restart of the daemon, after `Restarting`."""
+        return self._leases.keeper.last(now)
+
     def members(self) -> tuple[Member, ...]:
         """Return who is here, by name."""
         return tuple(sorted(self._context.members, key=lambda member: (member.name, member.machine)))
@@ -193,8 +197,8 @@ class Core:
                     self._moves.review(now)
             case ev.MaintenanceSet(mode, grace):
                 self._moves.maintain(mode, grace, now)
-            case ev.LeaseReleased(_, release):
-                self._leases.desk.released(release)
+            case ev.LeaseReleased(sender, release):
+                self._leases.desk.released(sender, release)
             case ev.VoterSetsShown(uid, sets):
                 self._leases.shown(uid, sets, now)
             case ev.VotersHeld(voters):

@@ -204,6 +204,8 @@ class FormVoterSet:
     number: int
     members: tuple[MachineId, ...]
     signers: tuple[MachineId, ...]
+    marks: tuple[SlotMark, ...]
+    """What this machine's own vote says of the slots, if it is among the signers."""
 
 
 Effect: TypeAlias = (

@@ -257,8 +257,8 @@ class Machine:
             case fx.ShowVoterSets(uid, machine):
                 sets = self.disk.voter_sets.get(uid, ())
                 self._send(machine, lambda peer: peer.shown(uid, sets))
-            case fx.FormVoterSet(uid, number, members, signers):
-                self._votes[uid, number, self.id] = self.disk.voters[uid].marks
+            case fx.FormVoterSet(uid, number, members, signers, own):
+                self._votes[uid, number, self.id] = own
                 marks = merged(mark for signer in signers for mark in self._votes.get((uid, number, signer), ()))
                 sets = (*self.disk.voter_sets.get(uid, ()), Voters(number, frozenset(members), marks))
                 self.shown(uid, sets)

@@ -19,6 +19,7 @@ from beemesh_node.protocol.messages import (
     LeaseState,
     VoterProposal,
 )
+from beemesh_node.protocol.voters import SlotMark
 
 
 @dataclass
@@ -46,11 +47,11 @@ class Desk:
         self._persist(voter)
         return reply
 
-    def released(self, release: LeaseRelease) -> None:
+    def released(self, machine: MachineId, release: LeaseRelease) -> None:
         """Free a lease."""
         voter = self._voters.get(Uid(release.uid))
         if voter is not None:
-            voter.released(release)
+            voter.released(machine, release)
             self._persist(voter)
 
     def proposed(self, machine: MachineId, proposal: VoterProposal, now: float) -> VoteCast:
@@ -62,8 +63,8 @@ class Desk:
         if refusal is LeaseRefusal.OUTDATED and machine != self.context.me:
             self.context.outbox.emit(ShowVoterSets(voter.uid, machine))
         self._persist(voter)
-        marks = tuple(voter.marks[slot] for slot in sorted(voter.marks))
-        return VoteCast(refusal, voter.uid, voter.voters.number, tuple(sorted(voter.signed)), marks)
+        signed = tuple(sorted(voter.signed))
+        return VoteCast(refusal, voter.uid, voter.voters.number, signed, self.marks(voter.uid))
 
     def shown(self, uid: Uid, sets: Iterable[Voters], now: float) -> None:
         """Follow voter sets that are in force."""
@@ -75,6 +76,11 @@ class Desk:
         """Tell what is known of a declaration's leases."""
         voter = self._voter(Uid(query.uid), now)
         return voter.state(now) if voter is not None else LeaseState(0, (), ())
+
+    def marks(self, uid: Uid) -> tuple[SlotMark, ...]:
+        """Return what is known of the slots of a declaration."""
+        voter = self._voters.get(uid)
+        return voter.held.marks if voter is not None else ()
 
     def home(self, uid: Uid, slot: int) -> str:
         """Return the machine that holds the volumes of a slot, as far as this voter knows; else nothing."""

@@ -10,7 +10,7 @@ from math import inf
 from beemesh_node.healing.context import Context
 from beemesh_node.healing.effects import PushRecord, SetGuard, ShowVoterSets, StartPod, Tell
 from beemesh_node.healing.leases.lease import Lease, Question
-from beemesh_node.healing.leases.times import ASK_TIMEOUT
+from beemesh_node.healing.leases.times import ASK_TIMEOUT, TTL
 from beemesh_node.healing.outbox import Answer
 from beemesh_node.healing.pods import LocalClaim, Stage
 from beemesh_node.protocol.ids import MachineId, Uid
@@ -32,7 +32,7 @@ class Keeper:
     """Ends a claim, saying why."""
     changed: Callable[[LocalClaim], None]
     """A claim shows something else."""
-    free: Callable[[LeaseRelease], None]
+    free: Callable[[MachineId, LeaseRelease], None]
     """Tells this machine's own voter."""
     _leases: dict[str, Lease] = field(default_factory=dict)
     """By pod uid."""
@@ -81,10 +81,9 @@ class Keeper:
                 lease.lengthen()
                 self._wake(pod_uid)
 
-    def term(self, pod_uid: str) -> int:
-        """Return the term of a pod's lease, 0 if it has none."""
-        lease = self._leases.get(pod_uid)
-        return lease.term if lease is not None else 0
+    def last(self, now: float) -> bool:
+        """Whether all leases last for longer than is usual."""
+        return all(lease.end > now + TTL for pod, lease in self._leases.items() if pod in self._begun)
 
     def _lease(self, claim: LocalClaim) -> Lease | None:
         lease, uid = self._leases.get(claim.pod_uid), Uid(claim.ref.uid)
@@ -176,6 +175,6 @@ class Keeper:
     def _release(self, lease: Lease, release: LeaseRelease) -> None:
         for voter in sorted(lease.voters.members):
             if voter == self.context.me:
-                self.free(release)
+                self.free(voter, release)
             else:
                 self.context.outbox.emit(Tell(voter, release))

@@ -33,7 +33,7 @@ class Office:
         self._context = context
         self.desk = Desk(context)
         self.keeper = Keeper(context, end, changed, self.desk.released)
-        self._reform = Reform(context)
+        self._reform = Reform(context, self.desk.marks)
 
     def declared(self, uid: Uid, now: float) -> None:
         """A declaration, or a newer version of it, is here."""

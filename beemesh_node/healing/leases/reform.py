@@ -6,7 +6,7 @@ situation. Should voters have signed different successors of one set, that set s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -18,6 +18,7 @@ from beemesh_node.healing.outbox import Answer
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import LeaseRefusal, VoterAnswer, VoterProposal
 from beemesh_node.protocol.record import MAX_VOTERS
+from beemesh_node.protocol.voters import SlotMark
 
 LOOK_EVERY = 15.0
 """Seconds between two looks at the voters of a declaration."""
@@ -49,6 +50,8 @@ class Reform:
     """Watches the voters of the declarations that this machine coordinates."""
 
     context: Context
+    marks: Callable[[Uid], tuple[SlotMark, ...]]
+    """What this machine's own voter knows of the slots of a declaration."""
     _missed: dict[MachineId, float] = field(default_factory=dict)
     """Since when a voter is no member."""
     _signers: dict[Uid, tuple[Voters, frozenset[MachineId], set[MachineId]]] = field(default_factory=dict)
@@ -110,4 +113,5 @@ class Reform:
             signers.add(voter)
             if len(signers) == voters.majority:
                 members = tuple(sorted(wanted))
-                self.context.outbox.emit(FormVoterSet(uid, proposal.number, members, tuple(sorted(signers))))
+                signed = tuple(sorted(signers))
+                self.context.outbox.emit(FormVoterSet(uid, proposal.number, members, signed, self.marks(uid)))

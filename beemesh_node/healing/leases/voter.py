@@ -125,10 +125,10 @@ class Voter:
         self._grant(machine, request, now)
         return LeaseReply(LeaseRefusal.NONE, number, mark.term)
 
-    def released(self, release: LeaseRelease) -> None:
-        """Free what was granted to a pod up to the release's round."""
-        grant = self._grants.get(release.slot)
-        if grant is not None and grant.pod_uid == release.pod_uid and grant.round <= release.round:
+    def released(self, machine: MachineId, release: LeaseRelease) -> None:
+        """Free what was granted to a pod of `machine` up to the release's round."""
+        grant, pod = self._grants.get(release.slot), (machine, release.pod_uid)
+        if grant is not None and (grant.machine, grant.pod_uid) == pod and grant.round <= release.round:
             del self._grants[release.slot]
         self._released[release.slot] = (release.pod_uid, release.round)
 
@@ -144,7 +144,7 @@ class Voter:
         if request.binds and mark.home not in ("", machine):
             return LeaseRefusal.ELSEWHERE
         grant = self._live(request.slot, now)
-        if grant is not None and grant.pod_uid != request.pod_uid:
+        if grant is not None and (grant.machine, grant.pod_uid) != (machine, request.pod_uid):
             return LeaseRefusal.HELD
         if grant is None and self._is_silent(request.slot, now):
             return LeaseRefusal.RESTARTED
