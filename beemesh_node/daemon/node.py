@@ -17,6 +17,8 @@ import trio
 from beemesh_node import __version__
 from beemesh_node.crypto import use_provider
 from beemesh_node.crypto.errors import CryptoError
+from beemesh_node.daemon.ballots import Ballots
+from beemesh_node.daemon.beats import Beats
 from beemesh_node.daemon.config import DaemonConfig
 from beemesh_node.daemon.decisions import Decisions
 from beemesh_node.daemon.enrolment import EnrolmentError, load_membership
@@ -44,6 +46,7 @@ from beemesh_node.healing.core import Core
 from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.effects import HeldClaim
 from beemesh_node.healing.events import Adopted, DeclarationStored, Restarting, TimeSet
+from beemesh_node.membership.cadence import WATCHED_LEAST
 from beemesh_node.messaging.exchange import Exchange
 from beemesh_node.messaging.gatekeeper import MemberGatekeeper
 from beemesh_node.network.api import Host, HostConfig, NetworkError
@@ -159,15 +162,22 @@ class Node:
         self._store, self._limiter, self._nursery = store, limiter, nursery
         self._kept_by = state_key_kept_by
         certificate = machine.membership.certificate
-        core_config = Config(seed=secrets.token_bytes(16), started_at_ms=machine.mesh_time())
+        core_config = Config(
+            seed=secrets.token_bytes(16),
+            started_at_ms=machine.mesh_time(),
+            life=next_life(store),
+            least_lifetime=WATCHED_LEAST,
+        )
         self._decisions = Decisions(Core(certificate.machine_id, core_config))
         self._exchange = Exchange(host, machine.member, relays=True)
         self._description = SelfDescription(config, machine, host, self._decisions.core)
         self._pods = Pods(self._description.runtime_config(), registry, self._decisions.put)
         self._description.pods = self._pods
+        self._beats = Beats(certificate.machine_id, host, machine.member, self._decisions.put, nursery)
         self.presence = PresenceService(
-            host, machine.member, self._exchange, self._description.presence, self._decisions.put
+            host, machine.member, self._exchange, self._description.presence, self._beats.put, self._beats
         )
+        self._beats.speak_through(self.presence)
         ways = Ways(host, self.presence.addresses_of)
         self._exchange.reach_by(ways.reach)
         self._maintenance = MaintenanceDesk(store, limiter, self._decisions, self._cordoned)
@@ -203,8 +213,11 @@ class Node:
         await self._maintenance.start()
         for declaration in stored:
             await self._decisions.put(DeclarationStored(declaration))
+        for shown in voter_sets:
+            await self._decisions.put(shown)
         for task in (self._keep_time, self._machine.keep, self.presence.run, service.watchdog, self._look_around):
             self._nursery.start_soon(task)
+        self._nursery.start_soon(self._beats.run)
         self._nursery.start_soon(self._blocks.run)
         self._nursery.start_soon(self._pods.run, self._adopt)
         certificate = self._machine.membership.certificate
@@ -245,6 +258,7 @@ class Node:
             "pods": len(self._decisions.core.own_claims()),
             "maintenance": self._decisions.core.maintenance.name.lower(),
             "faults": self._performer.faults,
+            "detection": dict(self._beats.status()),
             "refused": self._machine.member.counters.snapshot(),
             "network": dict(self._host.counters),
         }

@@ -47,6 +47,8 @@ class Config:
     """A release that had no effect is offered again after this."""
     push_repeat: float = 5.0
     """A record that was not acknowledged is brought again after this."""
+    least_lifetime: float = 0.0
+    """A machine counts as gone after three missed presences, but not sooner than this: where it is watched besides."""
     restart_grace: float = 60.0
     """A machine that announced a restart keeps its claims this long."""
     start_retry_first: float = 1.0

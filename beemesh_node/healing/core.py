@@ -57,7 +57,7 @@ class Core:
         chosen = config if config is not None else Config()
         outbox = Outbox(me, chosen)
         self._notes = Notes(outbox)
-        table = members if members is not None else MemberTable(me)
+        table = members if members is not None else MemberTable(me, chosen.least_lifetime)
         self._context = Context(me, chosen, table, outbox, self._notes, ClaimTable(chosen.max_claims))
         self._guardian = Guardian(self._context)
         self._handover = Handover(self._context)

@@ -34,6 +34,8 @@ class MemberTable:
     """Who is here. Times are monotonic seconds."""
 
     me: MachineId
+    least_lifetime: float = 0.0
+    """Seconds for which a presence holds at least."""
     _members: dict[MachineId, Member] = field(default_factory=dict)
     _expires: dict[MachineId, float] = field(default_factory=dict)
     _version: int = 0
@@ -51,7 +53,7 @@ class MemberTable:
         if known is None and len(self._members) >= MAX_MEMBERS:
             return Change.NOTHING
         self._members[member.machine] = member
-        self._expires[member.machine] = now + lifetime(member.period)
+        self._expires[member.machine] = now + lifetime(member.period, self.least_lifetime)
         if known is None or known.guardian != member.guardian:
             self._version += 1
             if known is not None:

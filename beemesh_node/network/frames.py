@@ -29,14 +29,20 @@ _GOODBYE = 2.0
 class Libp2pFrameStream:
     """`FrameStream` over one libp2p stream."""
 
-    def __init__(self, stream: Any, peer: PeerId) -> None:
+    def __init__(self, stream: Any, peer: PeerId, admission: object = None) -> None:
         self._stream = stream
         self._peer = peer
+        self._admission = admission
 
     @property
     def peer(self) -> PeerId:
         """The peer at the other end."""
         return self._peer
+
+    @property
+    def admission(self) -> object:
+        """See `FrameStream.admission`."""
+        return self._admission
 
     async def read_frame(self, limit: int) -> bytes:
         """See `FrameStream.read_frame`."""

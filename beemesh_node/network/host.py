@@ -23,6 +23,7 @@ from beemesh_node.network.backoff import Backoff
 from beemesh_node.network.counting import Counters
 from beemesh_node.network.identity import peer_id_of_seed
 from beemesh_node.network.keeper import Keeper
+from beemesh_node.network.knock import refused
 from beemesh_node.protocol.ids import Cid, PeerId
 
 if TYPE_CHECKING:
@@ -131,6 +132,11 @@ class MeshHost:
         return life, await life.dialer.link(peer, addresses)
 
     # Peers
+
+    async def refuses(self, peer: PeerId, addresses: Sequence[str], within: float) -> bool:
+        """See `Host.refuses`."""
+        place = self._life.links.places.get(peer) if self._life is not None else None
+        return place is not None and await refused(place, addresses, within)
 
     def peers(self) -> Mapping[PeerId, object]:
         """See `Host.peers`."""
