@@ -18,6 +18,9 @@ LAZY: dict[str, LazyCommand] = {
     "diff": LazyCommand(f"{_COMMANDS}.diff:diff", "Show what apply would change.", _WORKLOADS),
     "delete": LazyCommand(f"{_COMMANDS}.delete:delete", "Delete workloads, by manifest or by name.", _WORKLOADS),
     "scale": LazyCommand(f"{_COMMANDS}.scale:scale", "Change the number of replicas.", _WORKLOADS),
+    "rebalance": LazyCommand(
+        f"{_COMMANDS}.rebalance:rebalance", "Move replicas from crowded machines to emptier ones.", _WORKLOADS
+    ),
     "rollout": LazyCommand(f"{_COMMANDS}.rollout:rollout", "Watch, undo or restart a rollout.", _WORKLOADS),
     "get": LazyCommand(f"{_COMMANDS}.get:get", "List machines, workloads, pods or events.", _LOOKING),
     "describe": LazyCommand(f"{_COMMANDS}.describe:describe", "Show one thing with its events and reasons.", _LOOKING),
