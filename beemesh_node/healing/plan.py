@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from beemesh_node.healing.declaration import Declaration, order
 from beemesh_node.protocol.messages import ClaimRef
+from beemesh_node.workloads.rollout import Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,12 @@ def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Itera
 
 
 def _vacant(declaration: Declaration, slots: Mapping[int, _Slot], placing: Container[int], room: int) -> list[int]:
-    """The lowest slots without a claim, as many as there is room for. Without surge a slot's last claim ends first."""
+    """The lowest slots without a claim, as many as there is room for. Without surge a slot's last claim ends first.
+
+    In order, a slot is filled only once all before it are available.
+    """
     found: list[int] = []
+    ordered = declaration.rollout is Rollout.ORDERED
     for number in range(declaration.replicas):
         if len(found) >= room:
             break
@@ -124,6 +129,8 @@ def _vacant(declaration: Declaration, slots: Mapping[int, _Slot], placing: Conta
         ended = slot is None or not (slot.claimed or (slot.stopping and declaration.max_surge == 0))
         if ended and number not in placing:
             found.append(number)
+        if ordered and (slot is None or not slot.available):
+            break
     return found
 
 
@@ -151,13 +158,15 @@ def _surpassed(slot: _Slot) -> list[Ending]:
 def _vacate(declaration: Declaration, slots: Mapping[int, _Slot], movable: Iterable[int]) -> list[Ending]:
     """Without surge the old goes first: which of the `movable` slots to empty now, within maxUnavailable.
 
-    Broken replicas are no loss and come first. The others follow strictly from the lowest slot, so that a plan made
-    before the last one's endings are heard of chooses the same ones again.
+    Broken replicas are no loss and come first. The others follow strictly from the lowest slot (those of a StatefulSet
+    from the highest), so that a plan made before the last one's endings are heard of chooses the same ones again.
     """
+    downward = declaration.rollout in (Rollout.ORDERED, Rollout.PARALLEL)
     lacking = declaration.replicas - sum(slot.available for slot in slots.values())
     moving = declaration.replicas - sum(bool(slot.old) or slot.updated for slot in slots.values())
     chosen: list[_Slot] = []
-    for slot in sorted((slots[number] for number in movable), key=lambda slot: not slot.broken):
+    order_of = {number: (not slots[number].broken, -number if downward else number) for number in movable}
+    for slot in (slots[number] for number in sorted(order_of, key=order_of.__getitem__)):
         if moving >= declaration.unavailable:
             break
         lacking += slot.available
@@ -172,6 +181,20 @@ def _excess(declaration: Declaration, claims: Iterable[ClaimView]) -> list[Endin
     """Slots beyond the declared number, from the highest."""
     over = [claim.ref for claim in claims if claim.ref.slot >= declaration.replicas and not claim.stopping]
     return [Ending(ref) for ref in sorted(over, key=lambda ref: (-ref.slot, ref.revision, ref.attempt, ref.machine))]
+
+
+def _must_wait(declaration: Declaration, claims: Iterable[ClaimView]) -> bool:
+    """Whether something of another revision has not ended, and nothing of this one may run beside it."""
+    return declaration.rollout is Rollout.RECREATE and any(c.ref.revision != declaration.revision for c in claims)
+
+
+def _due(declaration: Declaration, claims: Iterable[ClaimView], excess: Sequence[Ending]) -> Sequence[Ending]:
+    """What of `excess` is to end now: in order, one slot after the other."""
+    if declaration.rollout is not Rollout.ORDERED:
+        return excess
+    ending = max((claim.ref.slot for claim in claims if claim.stopping), default=-1)
+    highest = max((each.claim.slot for each in excess), default=-1)
+    return [each for each in excess if each.claim.slot == highest >= ending]
 
 
 def plan(
@@ -201,11 +224,11 @@ def plan(
     slots = _slots(declaration, claims, busy)
     surging = declaration.max_surge > 0
     room = declaration.replicas + declaration.max_surge - len(busy) - sum(not claim.stopping for claim in claims)
-    place = _vacant(declaration, slots, busy, room)
+    place = [] if _must_wait(declaration, claims) else _vacant(declaration, slots, busy, room)
     room -= len(place)
 
     excess = _excess(declaration, claims)
-    endings = [*excess, *(ending for slot in slots.values() for ending in _surpassed(slot))]
+    endings = [*_due(declaration, claims, excess), *(ending for slot in slots.values() for ending in _surpassed(slot))]
     waiting = [n for n, slot in slots.items() if slot.old and not slot.updating and (slot.leaving or not halted)]
     probe: list[int] = []
     if surging:

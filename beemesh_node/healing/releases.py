@@ -20,6 +20,7 @@ from beemesh_node.healing.pods import LocalClaim
 from beemesh_node.healing.runner import Runner
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import ClaimQuery, ClaimRef, ClaimReply
+from beemesh_node.workloads.rollout import Rollout
 
 ASK_TIMEOUT = 2.0
 """Seconds for the holder of a better claim to answer."""
@@ -37,7 +38,7 @@ class Releases:
         for name_sharer in sorted(self.context.names[self.context.declarations[uid].path]):
             declaration = self.context.declarations[name_sharer]
             for claim in self.runner.of(name_sharer):
-                if why := self._undeclared(declaration, claim.ref):
+                if (why := self._undeclared(declaration, claim.ref)) and not self._in_its_turn(declaration):
                     self.runner.end(claim, why, now)
 
     def offered(self, sender: MachineId, ref: ClaimRef, winner: ClaimRef | None, now: float) -> None:
@@ -59,6 +60,11 @@ class Releases:
                 self.runner.end(claim, "another revision is declared", now)
             elif claim.leaving:
                 self.runner.end(claim, f"{claim.leaving}, and another one has room for it", now)
+
+    def _in_its_turn(self, declaration: Declaration) -> bool:
+        """Whether what is undeclared ends only when a guardian says so: slots that end one after the other."""
+        gone = declaration.deleted or not self.context.reigns(declaration)
+        return declaration.rollout is Rollout.ORDERED and not gone
 
     def _undeclared(self, declaration: Declaration, ref: ClaimRef) -> str:
         if declaration.deleted:

@@ -26,6 +26,7 @@ from beemesh_node.protocol.messages import (
     ClaimReports,
     NoReason,
     Refusal,
+    Requirements,
     SlotAttempt,
     SlotRefusal,
     Task,
@@ -75,7 +76,7 @@ class Runner:
         if known is not None and known.deleted:
             return Bid(task.task_id, 0, 0, 0, (Refusal(NoReason.OUTDATED, "it is deleted"),))
         claims = self.of(Uid(task.uid))
-        if why := self._gives_away(claims):
+        if why := self._gives_away(claims) or _unguarded(task.requirements, local):
             return Bid(task.task_id, 0, 0, len(claims), why)
         running = sum(claim.stage is not Stage.STOPPING for claim in claims)
         return evaluate(task, self._host(local), running)
@@ -244,6 +245,8 @@ class Runner:
                 self.changed(claim)
                 return ()
         needed, labels = declaration.requirements, declaration.labels
+        if unguarded := _unguarded(needed, local):
+            return unguarded
         host = self._host(local)
         why = reasons(host, needed, declaration.namespace, labels)
         gone = preemptible(host, needed, declaration.namespace, labels) if why and preempt else ()
@@ -322,3 +325,8 @@ class Runner:
         claim = self.claims.pop(pod_uid, None)
         if claim is not None and not any(c.ref.uid == claim.ref.uid for c in self.claims.values()):
             self.reporter.forget(Uid(claim.ref.uid))
+
+
+def _unguarded(needed: Requirements, local: LocalChanged) -> tuple[Refusal, ...]:
+    """Why a machine cannot take what needs a lease: nothing there would end it in time."""
+    return (Refusal(NoReason.GUARD),) if needed.leased and not local.guards else ()
