@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import structlog
 import trio
 
+from beemesh_node.daemon.drum import Drum
 from beemesh_node.healing.events import Event, MemberGone
 from beemesh_node.membership.detection import (
     Accusation,
@@ -38,26 +40,24 @@ from beemesh_node.membership.detection import (
     Watch,
 )
 from beemesh_node.membership.detector import Detector
-from beemesh_node.messaging.beat_stream import BEATS, BeatStream, accept, begin
+from beemesh_node.messaging.beat_stream import BEATS, BeatStream, begin
 from beemesh_node.messaging.directory import Contact
 from beemesh_node.messaging.errors import MeshError, MeshUnreachable
 from beemesh_node.messaging.local import LocalMember
-from beemesh_node.network.api import FrameStream, Host, NetworkError
-from beemesh_node.protocol.beats import REFUSALS, Beat, LastHeard, Watching, WhenHeard
-from beemesh_node.protocol.certificate import Role
+from beemesh_node.network.api import Host, NetworkError
+from beemesh_node.protocol.beats import ID_SIZE, REFUSALS, Beat, LastHeard, Watching, WhenHeard
 from beemesh_node.protocol.counters import Refusal
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import Death, DeathNotice
 
 log = structlog.get_logger()
 
-BEAT_EVERY = 0.2
 _OPEN_WITHIN = 5.0
 _REDIAL_WITHIN = 0.25
 _ASK_WITHIN = 0.6
 _RETRY_FIRST, _RETRY_MOST = 0.1, 2.0
-_STREAMS_PER_MACHINE = 4
-"""Streams of beats that one machine may have here: one to watch, one of a lost connection, the others to ask on."""
+_BY_DATAGRAM = 5
+"""After so many beats that came as datagrams, they need not come on the stream as well."""
 
 Put: TypeAlias = Callable[[Event], Awaitable[None]]
 
@@ -88,6 +88,20 @@ class Voice(Protocol):
         ...
 
 
+@dataclass(eq=False, slots=True)
+class _Heard:
+    """A stream on which a machine's beats are awaited."""
+
+    machine: MachineId
+    stream: BeatStream
+    opening: trio.CancelScope
+    """Bounds the time until the first beat."""
+    on_stream: bool = True
+    """Whether the machine was asked to beat on the stream too."""
+    datagrams: int = 0
+    """How many came since it was asked so."""
+
+
 class Beats:
     """The failure detector with its hands."""
 
@@ -98,14 +112,15 @@ class Beats:
         self._put = put
         self._detector = Detector(me)
         self._voice: Voice | None = None
-        self._open: dict[MachineId, BeatStream] = {}
+        self._open: dict[MachineId, _Heard] = {}
+        self._by_id: dict[bytes, _Heard] = {}
         self._watching: dict[MachineId, trio.CancelScope] = {}
-        self._served: Counter[MachineId] = Counter()
         self._numbers = itertools.count(1)
         self._asked: dict[int, MachineId] = {}
         self._news, self._heard = trio.open_memory_channel[Event](math.inf)
         self._stirred = trio.Event()
-        host.serve(BEATS, self._serve)
+        self._drum = Drum(host, member.counters, self._detector.silence)
+        host.on_datagram(self._datagram)
 
     def speak_through(self, voice: Voice) -> None:
         """Use this voice from now on."""
@@ -144,6 +159,7 @@ class Beats:
     async def run(self) -> None:
         """Judge in time, for ever."""
         self._nursery.start_soon(self._pass_on)
+        self._nursery.start_soon(self._drum.run)
         while True:
             due = self._detector.next_wakeup()
             self._stirred = trio.Event()
@@ -183,6 +199,7 @@ class Beats:
             case Redial(machine):
                 self._nursery.start_soon(self._redial, machine)
             case AskAbout(machine, fellow):
+                self._want_on_stream(machine, True)
                 self._nursery.start_soon(self._ask, machine, fellow)
             case Accuse(deaths):
                 self._nursery.start_soon(self._accuse, deaths)
@@ -238,18 +255,47 @@ class Beats:
             await self._host.connect(contact.peer, self._addresses(machine))
             async with self._host.open(contact.peer, BEATS) as frames:
                 stream = await begin(frames, self._member.counters)
-                await stream.send(Watching())
-                while True:
-                    said = await stream.receive()
-                    if isinstance(said, Beat):
-                        if machine in self._open:
-                            self._detector.heard(machine, trio.current_time())
+                heard = self._by_id[stream.id] = _Heard(machine, stream, opening)
+                try:
+                    await stream.send(Watching(self._host.datagram_port, on_stream=True))
+                    while True:
+                        said = await stream.receive()
+                        if isinstance(said, Beat):
+                            self._beat_of(heard)
                         else:
-                            opening.deadline = math.inf
-                            self._open[machine] = stream
-                            self._tell(Opened(machine))
-                    else:
-                        self._answered(said)
+                            self._answered(said)
+                finally:
+                    del self._by_id[stream.id]
+
+    def _beat_of(self, heard: _Heard) -> None:
+        if heard.machine in self._open:
+            self._detector.heard(heard.machine, trio.current_time())
+        else:
+            heard.opening.deadline = math.inf
+            self._open[heard.machine] = heard
+            self._tell(Opened(heard.machine))
+
+    def _datagram(self, data: bytes) -> None:
+        heard = self._by_id.get(data[:ID_SIZE])
+        if heard is None:
+            self._member.counters.count(Refusal.DATAGRAM_UNKNOWN)
+        elif heard.stream.is_beat(data):
+            self._beat_of(heard)
+            if heard.on_stream:
+                heard.datagrams += 1
+                if heard.datagrams >= _BY_DATAGRAM:
+                    self._want_on_stream(heard.machine, False)
+
+    def _want_on_stream(self, machine: MachineId, on_stream: bool) -> None:
+        """Have a machine beat on the stream too, or not; who is asked to, beats there at once."""
+        heard = self._open.get(machine)
+        if heard is not None and (on_stream or heard.on_stream):
+            heard.on_stream, heard.datagrams = on_stream, 0
+            self._nursery.start_soon(self._say, heard, Watching(self._host.datagram_port, on_stream))
+
+    async def _say(self, heard: _Heard, said: Watching) -> None:
+        with suppress(*_BROKEN), trio.move_on_after(_ASK_WITHIN):  # whoever reads the stream finds out
+            await heard.stream.send(said)
 
     async def _ask(self, machine: MachineId, fellow: MachineId) -> None:
         """Ask another watcher about a machine; no answer is an answer too."""
@@ -258,9 +304,9 @@ class Beats:
         question = WhenHeard(number, machine)
         try:
             with trio.fail_after(_ASK_WITHIN):
-                stream = self._open.get(fellow)
-                if stream is not None:
-                    await stream.send(question)
+                heard = self._open.get(fellow)
+                if heard is not None:
+                    await heard.stream.send(question)
                     await trio.sleep(_ASK_WITHIN)
                     return
                 async with self._host.open(self._contact(fellow).peer, BEATS) as frames:
@@ -285,57 +331,3 @@ class Beats:
         if contact is None:
             raise MeshUnreachable(f"machine {machine} has not been met yet")
         return contact
-
-    # ---- as one that is watched
-
-    async def _serve(self, frames: FrameStream, admission: object) -> None:
-        if (
-            not isinstance(admission, Contact)
-            or admission.certificate.role is not Role.MACHINE
-            or self._served[admission.machine] >= _STREAMS_PER_MACHINE
-        ):
-            self._member.counters.count(Refusal.STREAM_NOT_ALLOWED)
-            await frames.reset()
-            return
-        self._served[admission.machine] += 1
-        try:
-            await self._attend(await accept(frames, self._member.counters))
-        except REFUSALS as error:
-            log.info("stream of beats is closed", machine=admission.machine, error=str(error))
-            await frames.reset()
-        finally:
-            self._served[admission.machine] -= 1
-            if not self._served[admission.machine]:
-                del self._served[admission.machine]
-
-    async def _attend(self, stream: BeatStream) -> None:
-        """Beat for a watcher once it wants it, and answer its questions. Raises what `_BROKEN` names."""
-        over: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            beating = False
-            while over is None:
-                try:
-                    said = await stream.receive()
-                    if isinstance(said, WhenHeard):
-                        silence = self._detector.silence(said.machine, trio.current_time())
-                        await stream.send(LastHeard(said.number, None if silence is None else round(silence * 1000)))
-                    elif isinstance(said, Watching) and not beating:
-                        beating = True
-                        nursery.start_soon(self._beat, stream)
-                    else:
-                        self._member.counters.count(Refusal.FRAME_NOT_EXPECTED)
-                except _BROKEN as error:
-                    over = error  # raised outside, lest the nursery wraps it
-            nursery.cancel_scope.cancel()
-        raise over
-
-    async def _beat(self, stream: BeatStream) -> None:
-        """Beat for ever; who was late beats at once, but not twice."""
-        due = trio.current_time()
-        while True:
-            try:
-                await stream.send(Beat())
-            except NetworkError:
-                return
-            due = max(due + BEAT_EVERY, trio.current_time())
-            await trio.sleep_until(due)

@@ -10,6 +10,7 @@ from beemesh_node.messaging.directory import Contact
 from beemesh_node.network.api import FrameStream, ProtocolRefused
 from beemesh_node.protocol.beats import MAX_BEAT_FRAME, NONCE_SIZE, BeatSession, Said, new_nonce
 from beemesh_node.protocol.counters import RefusalCounters
+from beemesh_node.protocol.ids import PeerId
 
 BEATS = "/beemesh/beats/1"
 """Protocol of these streams. Who opens one watches, or asks; who answers beats."""
@@ -23,6 +24,24 @@ class BeatStream:
         self._stream = stream
         self._session = session
         self._sending = trio.Lock()
+
+    @property
+    def peer(self) -> PeerId:
+        """The peer at the other end."""
+        return self._stream.peer
+
+    @property
+    def id(self) -> bytes:
+        """With which the datagrams of this stream begin."""
+        return self._session.id
+
+    def datagram(self) -> bytes:
+        """Return the next beat as a datagram; for who answered the stream."""
+        return self._session.datagram()
+
+    def is_beat(self, datagram: bytes) -> bool:
+        """Whether a datagram with this stream's id is a new beat; for who opened the stream."""
+        return self._session.is_beat(datagram)
 
     async def send(self, said: Said) -> None:
         """Say something. Raises `NetworkError` as `FrameStream.write_frame`."""

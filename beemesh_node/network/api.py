@@ -288,6 +288,19 @@ class Host(Protocol):
         """Close every connection to the peer and greet it no more until `Limits.refusal_backoff` is over."""
         ...
 
+    @property
+    def datagram_port(self) -> int:
+        """The UDP port at which datagrams arrive; 0 if none do."""
+        ...
+
+    def on_datagram(self, handler: Callable[[bytes], None]) -> None:
+        """Hand every datagram to `handler` from now on. It must not raise or wait; who sent it, it has to find out."""
+        ...
+
+    def send_datagram(self, peer: PeerId, port: int, data: bytes) -> None:
+        """Send to this port of the machine from which the peer is, or was last, connected. It may be lost."""
+        ...
+
     async def refuses(self, peer: PeerId, addresses: Sequence[str], within: float) -> bool:
         """Whether the machine from which the peer was last connected says that nobody listens there any more.
 

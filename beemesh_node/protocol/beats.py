@@ -4,8 +4,9 @@
     answerer:  16 random bytes           (plain)
     then both: frames whose plaintext is kind (1 byte) ‖ data
 
-Both keys come from the secrets that hello agreed on this very connection, bound to its transcript and to the random
-bytes of both, so that no two streams share a key. Nothing here does I/O.
+Beats travel as datagrams where these get through, each the stream's id (8 bytes) and a frame under a key of its own,
+and on the stream otherwise. All keys come from the secrets that hello agreed on this very connection, bound to its
+transcript and to the random bytes of both, so that no two streams share a key. Nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from enum import IntEnum
 from struct import Struct, error
 from typing import Final, TypeAlias, final
 
-from beemesh_node.crypto import DecryptionError
+from beemesh_node.crypto import DecryptionError, kdf
 from beemesh_node.protocol.counters import Refusal, RefusalCounters
 from beemesh_node.protocol.errors import MalformedError, OversizeError, ProtocolError, ReplayedError
 from beemesh_node.protocol.frames import FRAME_OVERHEAD, FrameOpener, FrameSealer, frame_key
@@ -24,9 +25,11 @@ from beemesh_node.protocol.hello import SessionKeys
 from beemesh_node.protocol.ids import MachineId
 
 NONCE_SIZE: Final = 16
+ID_SIZE: Final = 8
 MAX_BEAT_FRAME: Final = FRAME_OVERHEAD + 128
 """Bytes of any frame at most."""
 
+_WATCH: Final = Struct(">H?")
 _QUESTION: Final = Struct(">I")
 _ANSWER: Final = Struct(">II")
 _NEVER: Final = 0xFFFFFFFF
@@ -41,9 +44,15 @@ class _Kind(IntEnum):
     TELL = 4
 
 
+_BEAT_BYTES: Final = bytes((_Kind.BEAT,))
+
+
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """From opener: beat from now on."""
+    """From opener: beat from now on, to this UDP port of mine (0: to none), and here too if `on_stream`."""
+
+    port: int
+    on_stream: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +99,33 @@ class BeatSession:
         self._sealer = FrameSealer(frame_key(keys.send, onward, binding))
         self._opener = FrameOpener(frame_key(keys.receive, back, binding))
         self._counters = counters
+        shared = keys.receive if opener else keys.send
+        self.id = kdf.expand(shared, b"beemesh/1/beats/id" + binding, ID_SIZE)
+        """With which the datagrams of this stream begin."""
+        beat_key = frame_key(shared, b"beats/datagram", binding)
+        self._beat_sealer, self._beat_opener = FrameSealer(beat_key), FrameOpener(beat_key)
+
+    def datagram(self) -> bytes:
+        """Return the next beat as a datagram, as answerer."""
+        return self.id + self._beat_sealer.seal(_BEAT_BYTES)
+
+    def is_beat(self, datagram: bytes) -> bool:
+        """Whether a datagram that begins with this stream's id is a beat that is new, as opener; others are counted."""
+        try:
+            return self._beat_opener.open(datagram[ID_SIZE:]) == _BEAT_BYTES
+        except ReplayedError:
+            self._counters.count(Refusal.FRAME_REPLAYED)
+        except (ProtocolError, DecryptionError):
+            self._counters.count(Refusal.FRAME_UNDECRYPTABLE)
+        return False
 
     def seal(self, said: Said) -> bytes:
         """Return the frame to send. Raises ValueError for a machine id that is too long."""
         match said:
             case Beat():
-                plaintext = bytes((_Kind.BEAT,))
-            case Watching():
-                plaintext = bytes((_Kind.WATCH,))
+                plaintext = _BEAT_BYTES
+            case Watching(port, on_stream):
+                plaintext = bytes((_Kind.WATCH,)) + _WATCH.pack(port, on_stream)
             case WhenHeard(number, machine):
                 name = machine.encode()
                 if len(name) > _MAX_ID:
@@ -134,11 +162,11 @@ REFUSALS: Final = (ProtocolError, DecryptionError)
 
 def _parse(plaintext: bytes) -> Said:
     kind, data = plaintext[:1], plaintext[1:]
-    if kind == b"\x02" and not data:
-        return _BEAT
+    if plaintext == _BEAT_BYTES:
+        return Beat()
     try:
-        if kind == b"\x01" and not data:
-            return Watching()
+        if kind == b"\x01":
+            return Watching(*_WATCH.unpack(data))
         if kind == b"\x03" and _QUESTION.size < len(data) <= _QUESTION.size + _MAX_ID:
             return WhenHeard(_QUESTION.unpack_from(data)[0], MachineId(data[_QUESTION.size :].decode()))
         if kind == b"\x04":
@@ -147,6 +175,3 @@ def _parse(plaintext: bytes) -> Said:
     except (error, UnicodeDecodeError):
         pass
     raise MalformedError(f"a frame of {len(plaintext)} bytes that is neither beat nor question")
-
-
-_BEAT: Final = Beat()

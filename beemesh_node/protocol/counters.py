@@ -54,6 +54,8 @@ class Refusal(StrEnum):
     FRAME_UNDECRYPTABLE = "frame_undecryptable"
     FRAME_NOT_EXPECTED = "frame_not_expected"
     """What only the other side of the stream may say, or more often than it may."""
+    DATAGRAM_UNKNOWN = "datagram_unknown"
+    """Of no stream of beats that is open."""
     STREAM_NOT_ALLOWED = "stream_not_allowed"
     """A stream of beats of an operator, or more of them than one machine may have."""
 
