@@ -164,7 +164,6 @@ class Node:
         certificate = machine.membership.certificate
         core_config = Config(
             seed=secrets.token_bytes(16),
-            started_at_ms=machine.mesh_time(),
             life=next_life(store),
             least_lifetime=WATCHED_LEAST,
         )

@@ -13,10 +13,9 @@ class Config:
 
     seed: bytes = b""
     """Drawn anew at each start of the daemon: makes task ids unlike those of an earlier life."""
-    started_at_ms: int = 0
-    """Mesh time of the daemon's start: reports of a later life count as newer."""
     life: int = 0
-    """Grows with every start of the daemon, and is persisted before anything is sent: orders requests for leases."""
+    """Grows with every start of the daemon, and is persisted before anything is sent: orders reports of claims and
+    requests for leases, whatever clocks say."""
     guardians: int = GUARDIANS
     """k: how many machines keep a declaration and answer for it."""
     settle: float = 3.0

@@ -37,6 +37,8 @@ from beemesh_node.scheduling.neighbours import Neighbour
 from beemesh_node.scheduling.preemption import Occupant
 from beemesh_node.workloads.pod import PodStatus
 
+REPORTS = 1 << 32
+"""Versions of reports in one life of a daemon: those of the next are greater."""
 MAX_OVER = 512
 """Claims that are over and still told of, so that a lost message does not hide their end."""
 
@@ -211,7 +213,7 @@ class Runner:
 
     def _version(self) -> int:
         self._versions += 1
-        return self.context.config.started_at_ms + self._versions
+        return self.context.config.life * REPORTS + self._versions
 
     def _host(self, local: LocalChanged) -> Host:
         present = tuple(

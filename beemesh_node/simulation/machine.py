@@ -119,11 +119,8 @@ class Machine:
         self._replies.clear()
         self._inbox.clear()
         seed = f"{self.world.seed}/{self.id}/{self._life}".encode()
-        started = self.clock.wall_ms(self.world.now) * 1000 + self._life
         self.members = self.gossip.table(self.id)
-        self.core = Core(
-            self.id, replace(self.config, seed=seed, started_at_ms=started, life=self.disk.lives), self.members
-        )
+        self.core = Core(self.id, replace(self.config, seed=seed, life=self.disk.lives), self.members)
         self.set_wall_clock(self.clock.wall_offset)
         self.tell(ev.VotersHeld(tuple(self.disk.voters.values())))
         self.tell(self._local())

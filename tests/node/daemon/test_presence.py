@@ -214,7 +214,7 @@ async def test_an_absurd_presence_harms_nobody(mesh: Mesh, changes: dict[str, An
         listener.meet(speaker)
         assert await listener.hear(speaker.says(**changes)) is Verdict.ACCEPT
         (event,) = listener.events
-        core = Core(listener.member.session.certificate.machine_id, Config(seed=bytes(16), started_at_ms=NOW))
+        core = Core(listener.member.session.certificate.machine_id, Config(seed=bytes(16)))
         core.handle(event, 0.0)
         assert [member.machine for member in core.members()] == [speaker.credentials.certificate.machine_id]
 
