@@ -82,7 +82,7 @@ class Containers:
                 await trio.sleep(_RETRY_SECONDS)
                 continue
             if found is None:
-                return Ended(137, "ContainerStatusUnknown", message="removed by somebody else")
+                return Ended(137, "ContainerStatusUnknown", message="removed by somebody else", removed=True)
             if not found.running:
                 self._wakeups.wake(container_id)  # Whoever else waits for it.
                 return ended(found, starved)

@@ -54,6 +54,14 @@ class Driver:
             around = replace(around, pid_namespace=self.guard.namespace)
         return await self.launcher.launch(self.pod, container, role, restart, around)
 
+    async def renew_sandbox(self) -> None:
+        """Make the pod's namespaces anew in the place of those that are gone, with the containers that were in them.
+
+        Raises StartError, RuntimeUnavailableError.
+        """
+        await self.launcher.discard_sandbox(self.pod, self.surroundings.sandbox)
+        self.join(await self.launcher.sandbox(self.pod))
+
     async def prune(self, container: Container, restart: int) -> None:
         """Remove the life before the last one; the last is kept for its logs."""
         if restart < 2:

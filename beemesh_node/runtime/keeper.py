@@ -68,6 +68,7 @@ class ContainerKeeper:
             self.status = self._unprobed(self.status)
         self._backoff = CrashLoopBackOff(self.status.restart_count)
         self._restart_now = trio.Event()
+        self._over: Ended | None = None
 
     def running_as(self, container_id: str) -> None:
         """Take over a container that was just started."""
@@ -87,8 +88,24 @@ class ContainerKeeper:
         """End the present life and begin the next one at once, whatever the policy and the back-off say."""
         self._restart_now.set()
 
+    def begin_again(self) -> None:
+        """Have `keep` start a new life, because what the last one lived in is gone; not of what ended as it should."""
+        if self._over is not None and self._over.exit_code == 0 and self._role is not Role.INIT:
+            return
+        self._over = None
+        self._update(
+            state="waiting",
+            reason="ContainerCreating",
+            message="",
+            ready=False,
+            started=False,
+            restart_count=self.status.restart_count + 1,
+        )
+
     async def keep(self) -> Ended:
         """Run the container until it has ended for good; how it did."""
+        if self._over is not None:
+            return self._over
         if self.status.state == "waiting":
             await self._launch(0)
         while True:
@@ -99,10 +116,11 @@ class ContainerKeeper:
             again = asked or restarts(self._policy, over.exit_code)
             self.note_end(over)
             if not again:
+                self._over = over
                 return over
             # Podman's own times tell more when the container ran, or ended, under an earlier daemon.
             ran_for = max(trio.current_time() - began, (over.finished_at_ms - over.started_at_ms) / 1000)
-            delay = 0.0 if asked else self._backoff.next_delay(ran_for)
+            delay = 0.0 if asked or over.removed else self._backoff.next_delay(ran_for)
             await self._launch(delay, over)
 
     async def _launch(self, delay: float, over: Ended | None = None) -> None:
