@@ -133,7 +133,8 @@ class Questions:
         return any(newer)
 
     async def _reports(self, question: Question) -> Ack:
-        await self._decisions.put(ClaimsReported(question.machine, question.payload.reports))
+        told: ClaimReports = question.payload
+        await self._decisions.put(ClaimsReported(question.machine, told.reports, told.events))
         return Ack()
 
     async def _release(self, question: Question) -> Ack:

@@ -58,3 +58,6 @@ class Config:
     max_asks: int = 4096
     """Questions out at one time."""
     max_events: int = 1024
+    """Events of its own that a machine remembers …"""
+    max_history: int = 8192
+    """… and, as a guardian, of others."""

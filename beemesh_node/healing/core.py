@@ -19,6 +19,7 @@ from beemesh_node.healing.context import Context
 from beemesh_node.healing.effects import Ask, Assign, Effect, OfferRelease, Reply
 from beemesh_node.healing.guardian import Guardian
 from beemesh_node.healing.handover import Handover
+from beemesh_node.healing.history import MAX_OF_ONE, History
 from beemesh_node.healing.leases.office import Office
 from beemesh_node.healing.moves import Moves
 from beemesh_node.healing.notes import Notes
@@ -59,10 +60,12 @@ class Core:
         self._notes = Notes(outbox)
         table = members if members is not None else MemberTable(me, chosen.least_lifetime)
         self._context = Context(me, chosen, table, outbox, self._notes, ClaimTable(chosen.max_claims))
-        self._guardian = Guardian(self._context)
+        self._history = History(self._context)
+        self._guardian = Guardian(self._context, self._history)
         self._handover = Handover(self._context)
         self._runner = Runner(self._context)
         self._runner.reporter = Reporter(self._context, self._runner.report_of, self._guardian.reported)
+        self._notes.share = self._runner.reporter.happened
         self._leases = Office(self._context, self._runner.end, self._runner.changed)
         self._runner.keeper = self._leases.keeper
         self._releases = Releases(self._context, self._runner)
@@ -146,8 +149,8 @@ class Core:
         return self._guardian.lacks_room
 
     def events(self) -> tuple[EventReport, ...]:
-        """Return what this machine has told people lately, the oldest first."""
-        return self._notes.all()
+        """Return what this machine has told people lately, and keeps as a guardian of what others told."""
+        return (*self._notes.all(), *self._history.all())
 
     # ---- events
 
@@ -183,7 +186,8 @@ class Core:
                 outbox.answered(token, answer, now)
             case ev.Unanswered(token):
                 outbox.answered(token, None, now)
-            case ev.ClaimsReported(sender, reports):
+            case ev.ClaimsReported(sender, reports, events):
+                self._history.told(sender, events)
                 self._guardian.reported((r for r in reports if r.claim.machine == sender), now)
             case ev.PodChanged(status):
                 self._runner.pod_changed(status, now)
@@ -255,7 +259,8 @@ class Core:
             case ClaimsQuery(uid):
                 own = self._runner.reports(Uid(uid))
                 known = self._context.claims.reports(Uid(uid))
-                return ClaimReply((*own, *(r for r in known if r.claim.machine != self._context.me)))
+                events = (*self._history.of(Uid(uid)), *self._notes.about(uid))[-MAX_OF_ONE:]
+                return ClaimReply((*own, *(r for r in known if r.claim.machine != self._context.me)), events)
 
     def _settle(self, now: float) -> None:
         """Go on until nothing is left that concerns this machine alone."""

@@ -24,6 +24,7 @@ from beemesh_node.protocol.messages import (
     ClaimReply,
     ClaimReport,
     ClaimsQuery,
+    EventReport,
     LeaseQuery,
     LeaseRelease,
     LeaseReply,
@@ -142,6 +143,8 @@ class ClaimsReported:
 
     sender: MachineId
     reports: tuple[ClaimReport, ...]
+    events: tuple[EventReport, ...] = ()
+    """What happened to them there."""
 
 
 @dataclass(frozen=True, slots=True)

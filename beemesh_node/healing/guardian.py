@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from beemesh_node.healing.context import Context
+from beemesh_node.healing.history import History
 from beemesh_node.healing.outbox import Answer
 from beemesh_node.healing.progress import Progress
 from beemesh_node.healing.watch import Watch
@@ -35,6 +36,7 @@ class Guardian:
     """The watches of this machine, and what they know of claims."""
 
     context: Context
+    history: History
     _watches: dict[Uid, Watch] = field(default_factory=dict)
     _surveys: dict[Uid, int] = field(default_factory=dict)
     """Answers that are still missing before a watch knows enough."""
@@ -89,6 +91,7 @@ class Guardian:
         self.enlist(uid, now)
         if self.context.rank(uid) is None:
             self.context.claims.forget(uid)
+            self.history.forget(uid)
 
     def joined(self, machine: MachineId, now: float) -> None:
         """Count the claims of a machine that is back again, and ask it what became of them."""
@@ -161,6 +164,7 @@ class Guardian:
                 answered = [report for report in answer.reports if report.claim.uid == uid]
                 self.reported((report for report in answered if report.claim.machine == machine), at)
                 self.told((report for report in answered if report.claim.machine != machine), at)
+                self.history.heard(event for event in answer.events if event.uid == uid)
             if uid in self._surveys:
                 self._surveys[uid] -= 1
             self._surveyed(uid)

@@ -132,6 +132,11 @@ class Runner:
             claim.reason, claim.message = "", ""
         if claim.ended_itself:
             self.ledger.release(claim.pod_uid)
+            declaration = self.context.declarations.get(Uid(claim.ref.uid))
+            if declaration is not None and declaration.restart_policy is RestartPolicy.ALWAYS:
+                # Its machine gave it up (evicted, its guard gone): the slot needs another pod, here or elsewhere.
+                self.end(claim, f"{status.reason}: {status.message}", now)
+                return
         self.changed(claim)
 
     def start_failed(self, pod_uid: str, reason: str, message: str, retryable: bool, now: float) -> None:
@@ -163,9 +168,9 @@ class Runner:
         """Tell people what happened to a claim."""
         declaration = self.context.declarations.get(Uid(claim.ref.uid))
         if declaration is not None:
-            identity = claim.held.identity
+            pod = claim.held.identity.pod_name
             note = self.context.notes.warning if kind == "Warning" else self.context.notes.normal
-            note(declaration, reason, f"{identity.pod_name}: {message}", now, identity)
+            note(declaration, reason, f"{pod}: {message}", now, slot=claim.ref.slot, pod=pod)
 
     # ---- beginning and ending
 

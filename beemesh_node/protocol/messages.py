@@ -547,6 +547,8 @@ class ClaimReply:
     """What is known of the claims asked for. Of the answering machine's own claims it is all there is."""
 
     reports: tuple[ClaimReport, ...]
+    events: tuple[EventReport, ...] = ()
+    """What the answering machine remembers of the declaration, for a guardian that is new to it."""
 
 
 # ---- leases ---------------------------------------------------------------------------------------------------------

@@ -230,8 +230,8 @@ class Machine:
                 reply = self._replies.pop(token, None)
                 if reply is not None:
                     reply(answer)
-            case fx.Tell(machine, ClaimReports(reports)):
-                self._send(machine, lambda peer: peer.tell(ev.ClaimsReported(self.id, reports)))
+            case fx.Tell(machine, ClaimReports(reports, events)):
+                self._send(machine, lambda peer: peer.tell(ev.ClaimsReported(self.id, reports, events)))
             case fx.Tell(machine, LeaseRelease() as release):
                 self._send(machine, lambda peer: peer.tell(ev.LeaseReleased(self.id, release)))
             case fx.OfferRelease(machine, claim, better):

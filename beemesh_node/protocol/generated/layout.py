@@ -61,6 +61,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "ClaimReply": (
         ("reports", "[ClaimReport]"),
+        ("events", "[EventReport]"),
     ),
     "ClaimReport": (
         ("claim", "ClaimRef"),

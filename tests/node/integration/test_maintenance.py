@@ -42,10 +42,7 @@ def test_a_cordoned_machine_takes_nothing_until_it_is_uncordoned(grove: Grove) -
     assert admin.run("cordon", "oak", "fir").out == "node/oak cordoned\nnode/fir cordoned\n"
     grove.oak.restart(signal.SIGKILL)
     grove.settle()
-    assert "node/oak already cordoned" in until(
-        lambda: (ran := admin.run("cordon", "oak").out) if "already" in admin.run("cordon", "oak").out else "",
-        "its presence says so",
-    )
+    until(lambda: admin.run("cordon", "oak").out == "node/oak already cordoned\n", "its presence says so")
     oak = _node(admin, "oak")
     assert oak["spec"]["unschedulable"] is True
     assert {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"} in oak["spec"]["taints"]
@@ -115,6 +112,55 @@ def test_what_cannot_be_moved_stays_is_told_and_ends_by_force(grove: Grove) -> N
     admin.run("uncordon", "elm")
     until(lambda: len(grove.elm.containers()) == 1, "the replica is back where there is room for it")
     admin.delete("deployment/apart")
+
+
+@pytest.mark.usefixtures("back_to_use")
+def test_what_is_important_takes_the_room_of_what_is_less_so_and_that_runs_elsewhere(grove: Grove) -> None:
+    admin = grove.admin
+    admin.run("cordon", "oak", "elm")
+    half = {"requests": {"memory": "100Mi"}}
+    admin.apply(roaming("modest", 2, resources=half))
+    assert machines_of(grove.pods(admin, "-l", "app=modest")) == ["fir", "fir"]
+    admin.run("uncordon", "oak", "elm")
+    here = {"nodeSelector": {"kubernetes.io/hostname": "fir"}}
+    admin.apply(roaming("equal", 1, pod=here, resources=half), wait=False)
+    until(lambda: "1 lacks memory" in admin.run("describe", "deployment", "equal").out, "it waits for room")
+    assert machines_of(grove.pods(admin, "-l", "app=modest")) == ["fir", "fir"]
+
+    writer = grove.operator("writer", ["default"], ["get", "apply"])
+    writer.enter_by(*grove.machines)
+    important = roaming("important", 1, pod={**here, "priority": 1000}, resources=half)
+    assert "uses priority, for which writer needs the verb priority" in writer.apply(important, code=3).err
+    admin.apply(important)
+    assert machines_of(grove.pods(admin, "-l", "app=important")) == ["fir"]
+    others = until(
+        lambda: found if len(found := machines_of(grove.pods(admin, "-l", "app=modest"))) == 2 else None,
+        "the evicted is placed anew",
+    )
+    assert others.count("fir") == 1
+    described = admin.run("describe", "deployment", "modest").out
+    assert "Preempted" in described
+    assert "default/important of priority 1000 takes the room of priority 0" in described
+    admin.delete("deployment/important", "deployment/equal", "deployment/modest")
+
+
+@pytest.mark.usefixtures("back_to_use")
+def test_a_crowded_machine_gives_replicas_to_an_empty_one_when_asked(grove: Grove) -> None:
+    admin = grove.admin
+    admin.run("cordon", "elm", "fir")
+    admin.apply(roaming("crowd", 4))
+    assert machines_of(grove.pods(admin, "-l", "app=crowd")) == ["oak"] * 4
+    assert "Nothing to move" in admin.run("rebalance", "deployment/crowd").out
+    admin.run("uncordon", "elm")
+    until(lambda: not _node(admin, "elm")["spec"].get("unschedulable"), "its presence says so")
+    planned = admin.json("rebalance", "deployment/crowd", "--dry-run")["moves"]
+    assert [(move["from"], move["to"]) for move in planned] == [("oak", "elm")] * 2
+    assert machines_of(grove.pods(admin, "-l", "app=crowd")) == ["oak"] * 4
+    moved = admin.run("rebalance", "--all", "--timeout", "40s").out
+    assert moved.count("from oak to elm") == 2
+    assert machines_of(grove.pods(admin, "-l", "app=crowd")) == ["elm", "elm", "oak", "oak"]
+    assert "workload/nothing not found" in admin.run("rebalance", "nothing", code=1).err
+    admin.delete("deployment/crowd")
 
 
 def test_maintenance_takes_its_verbs_and_a_machine_that_exists(grove: Grove) -> None:
