@@ -35,7 +35,7 @@ from beemesh_node.scheduling.evaluation import Host, evaluate, preemptible, reas
 from beemesh_node.scheduling.ledger import Ledger
 from beemesh_node.scheduling.neighbours import Neighbour
 from beemesh_node.scheduling.preemption import Occupant
-from beemesh_node.workloads.pod import PodStatus
+from beemesh_node.workloads.pod import PodStatus, RestartPolicy
 
 REPORTS = 1 << 32
 """Versions of reports in one life of a daemon: those of the next are greater."""

@@ -37,7 +37,7 @@ from beemesh_node.protocol.messages import (
     SlotAttempt,
     Task,
 )
-from beemesh_node.workloads.pod import ContainerStatus, PodPhase
+from beemesh_node.workloads.pod import ContainerStatus, PodPhase, RestartPolicy
 
 from .support import GIB, ME, WEB, core_of, identity_of, member, of, ref, status, uid_guarded_by
 
@@ -308,3 +308,13 @@ def test_a_rebooted_machine_gives_up_a_slot_that_is_served_elsewhere():
             effects += core.handle(Answered(ask.token, ClaimReply((successor,))), 3)
         assert len(of(effects, StartPod)) == started
         assert len(of(effects, ForgetClaim)) == 1 - started
+
+
+def test_a_pod_that_its_machine_gave_up_makes_room_for_another_unless_it_is_not_to_be_restarted():
+    for policy, ends in ((RestartPolicy.ALWAYS, True), (RestartPolicy.NEVER, False)):
+        core = core_of("boss")
+        identity = running(core, replace(MINE, restart_policy=policy))
+        evicted = status(identity, ready=False, phase=PodPhase.FAILED, reason="Evicted", message="its volume is full")
+        effects = core.handle(PodChanged(evicted), NOW + 1)
+        assert [stop.identity for stop in of(effects, StopPod)] == ([identity] if ends else [])
+        assert not of(core.handle(PodChanged(evicted), NOW + 2), StopPod)
