@@ -9,7 +9,7 @@ from beemesh_node.healing.declaration import Declaration
 from beemesh_node.protocol.ids import Uid
 from beemesh_node.simulation.machine import Machine
 from beemesh_node.simulation.runtime import Pod
-from beemesh_node.workloads.pod import PodIdentity
+from beemesh_node.workloads.pod import PodIdentity, PodPhase
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Times:
     healed: list[float] = field(default_factory=list)
     """From the loss of a replica until all declared ones serve again."""
     drained: list[float] = field(default_factory=list)
-    """From one pod too many until none is."""
+    """From one pod too many, or from the end of the trouble that made it, until none is."""
 
 
 @dataclass(repr=False)
@@ -56,16 +56,26 @@ class Census:
     """All declarations of a mesh. `now` gives world time."""
 
     now: Callable[[], float]
+    twice: Callable[[Tally, int], None] = lambda *_: None
+    """Told of a leased slot of which two pods run."""
     tallies: dict[Uid, Tally] = field(default_factory=dict)
     times: Times = field(default_factory=Times)
     wrong: set[Uid] = field(default_factory=set)
     """Declarations that are not as declared at this moment."""
+    _whole: bool = True
     pods: int = 0
     most_pods: int = 0
 
     def enlist(self, machine: Machine) -> None:
         """Look at a machine from now on."""
         machine.runtime.changed = lambda identity: self._changed(machine, identity)
+
+    def mended(self, whole: bool) -> None:
+        """Whether from now on nothing is in the way of ending what is too much."""
+        self._whole = whole
+        for tally in self.tallies.values():
+            if tally.exceeds_since is not None:
+                tally.exceeds_since = self.now()
 
     def declared(self, declaration: Declaration) -> None:
         """Something is declared, or otherwise than before."""
@@ -88,6 +98,10 @@ class Census:
             tally.pods[key] = (machine, pod)
         self.pods += len(tally.pods) - before
         self.most_pods = max(self.most_pods, self.pods)
+        if tally.declaration.leased and pod is not None:
+            running = [p for _, p in tally.pods.values() if p.status.phase is PodPhase.RUNNING]
+            if sum(p.status.identity.slot == identity.slot for p in running) > 1:
+                self.twice(tally, identity.slot)
         self._judge(tally)
 
     def _judge(self, tally: Tally) -> None:
@@ -104,7 +118,7 @@ class Census:
         lacks = len({slot for slot in serving if slot < wanted}) < wanted
         tally.lacks_since = self._span(lacks, tally.lacks_since, self.times.healed)
         exceeds = sum(not pod.stopping for _, pod in tally.pods.values()) > wanted
-        tally.exceeds_since = self._span(exceeds, tally.exceeds_since, self.times.drained)
+        tally.exceeds_since = self._span(exceeds, tally.exceeds_since, self.times.drained if self._whole else [])
 
     def _span(self, lasts: bool, since: float | None, spans: list[float]) -> float | None:
         if lasts:

@@ -7,14 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from beemesh_node.healing.declaration import Declaration
-from beemesh_node.protocol.ids import Uid
+from beemesh_node.healing.leases.voters import first_voters
+from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import Requirements
+from beemesh_node.protocol.record import MAX_VOTERS
 from beemesh_node.simulation.census import Census
 from beemesh_node.simulation.machine import Machine
 from beemesh_node.simulation.mesh import Mesh
+from beemesh_node.workloads.rollout import Rollout
 
 MIB = 1024 * 1024
 REVISIONS = ("aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc")
+LEASED = 0.25
+"""Share of workloads whose slots need a lease."""
 LEAST_HOLDERS = 2
 """Guardians that must take a declaration before the operator believes that it will last."""
 
@@ -63,6 +68,11 @@ class Operator:
         for _ in range(count):
             self._create(f"w{len(self._generations)}")
 
+    @property
+    def voters(self) -> frozenset[MachineId]:
+        """The machines on which leases of what is declared depend."""
+        return frozenset(voter for declaration in self.live.values() for voter in declaration.voters)
+
     def act(self) -> None:
         """Do one thing: declare, scale, roll out, delete, or declare anew what was deleted."""
         draw = self.mesh.world.random
@@ -81,13 +91,23 @@ class Operator:
 
     def _create(self, name: str) -> None:
         generation = self._generations.get(name, 0) + 1
-        replicas = self.mesh.world.random.randint(1, self.most_replicas)
-        declaration = declared(name, replicas, generation)
+        draw = self.mesh.world.random
+        if draw.random() < LEASED:
+            declaration = declared(name, draw.randint(1, 2), generation, **self._leased())
+        else:
+            declaration = declared(name, draw.randint(1, self.most_replicas), generation)
         if self._bring(declaration):
             self._generations[name] = generation
             self.live[name] = declaration
 
+    def _leased(self) -> dict[str, object]:
+        up = sorted(machine.id for machine in self.mesh.up())
+        voters = first_voters(self.mesh.world.random.sample(up, min(len(up), MAX_VOTERS)))
+        return {"max_surge": 0, "max_unavailable": 1, "voters": voters, "rollout": Rollout.ORDERED}
+
     def _change(self, name: str, **fields: object) -> None:
+        if self.live[name].leased:
+            fields.pop("max_unavailable", None)
         following = changed(self.live[name], **fields)
         if self._bring(following):
             self.live[name] = following

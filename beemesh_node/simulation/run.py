@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from beemesh_node.protocol.ids import Uid
-from beemesh_node.simulation.census import Census, Times
+from beemesh_node.simulation.census import Census, Tally, Times
 from beemesh_node.simulation.checks import Checks, Rates
 from beemesh_node.simulation.machine import Machine
 from beemesh_node.simulation.mesh import Mesh
@@ -97,8 +97,9 @@ class Simulation:
         self.mesh = make(scenario.machines, world, drift=DRIFT)
         self.census = Census(lambda: world.now)
         self.checks = Checks(world, self.census)
-        self.trouble = Trouble(self.mesh, self._enlist, self._removed)
+        self.census.twice = self._twice
         self.operator = Operator(self.mesh, self.census, scenario.most_replicas)
+        self.trouble = Trouble(self.mesh, self._enlist, self._removed, lambda: self.operator.voters)
         self.outcome = Outcome(scenario)
         for machine in self.mesh.machines.values():
             self._enlist(machine)
@@ -120,6 +121,7 @@ class Simulation:
         """Some time of trouble: as many blows as the mesh is large, and an operator who goes on working."""
         world, draw = self.mesh.world, self.mesh.world.random
         self.trouble.begin()
+        self.census.mended(False)
         lasts = draw.uniform(10, 60)
         blows = max(3, min(len(self.mesh.machines) // 10, 60))
         moments = [(draw.uniform(0, lasts), self.trouble.strike) for _ in range(draw.randint(2, blows + 2))]
@@ -134,6 +136,7 @@ class Simulation:
         world = self.mesh.world
         self.trouble.end()
         began, wrong = world.now, self.census.wrong
+        self.census.mended(True)
         while world.run(began + BOUND - world.now, lambda: not wrong, most_steps=MOST_STEPS):
             right = world.now
             if not world.run(REST, lambda: bool(wrong), most_steps=MOST_STEPS):
@@ -143,7 +146,9 @@ class Simulation:
             self.checks.report(f"not as declared after {BOUND:.0f} s of calm: {self._describe(uid)}")
 
     def _describe(self, uid: Uid) -> str:
-        tally = self.census.tallies[uid]
+        return self._what(self.census.tallies[uid])
+
+    def _what(self, tally: Tally) -> str:
         wanted = tally.declaration
         what = "deleted" if wanted.deleted else f"{wanted.replicas} of revision {wanted.revision}"
         pods = ", ".join(
@@ -151,7 +156,10 @@ class Simulation:
             f"{'' if p.status.ready else ' unready'}{' stopping' if p.stopping else ''}"
             for m, p in tally.pods.values()
         )
-        return f"{wanted.name} {uid[:8]} v{wanted.sequence} ({what}) has [{pods}]"
+        return f"{wanted.name} {wanted.uid[:8]} v{wanted.sequence} ({what}) has [{pods}]"
+
+    def _twice(self, tally: Tally, slot: int) -> None:
+        self.checks.report(f"leased slot {slot} runs twice: {self._what(tally)}")
 
     def _enlist(self, machine: Machine) -> None:
         self.census.enlist(machine)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from functools import partial
 
+from beemesh_node.protocol.ids import MachineId
 from beemesh_node.simulation.machine import Machine
 from beemesh_node.simulation.mesh import Mesh
 from beemesh_node.simulation.network import Faults
@@ -25,6 +26,8 @@ class Trouble:
     """Told of a machine that has come in place of another."""
     removed: Callable[[Machine], None]
     """Told of one that will never be back."""
+    voters: Callable[[], Container[MachineId]]
+    """Machines that must not be lost for good: of a majority of voters that is, an operator has to say so."""
     counts: Counter[str] = field(default_factory=Counter)
     """How often each kind of trouble was made."""
     _episode: int = 0
@@ -94,7 +97,7 @@ class Trouble:
     def _lose_disk(self) -> bool:
         """Once in an episode, a machine dies for good and another one takes its name: no faster than hand-over."""
         machine = self._one_up()
-        if machine is None or self._disk_lost or len(self.mesh.machines) < 4:
+        if machine is None or self._disk_lost or len(self.mesh.machines) < 4 or machine.id in self.voters():
             return False
         self._disk_lost = True
         machine.crash()
@@ -193,8 +196,12 @@ class Trouble:
 
     def _later(self, delay: float, happen: Callable[[], None]) -> bool:
         episode = self._episode
-        current = lambda: self._active and episode == self._episode  # noqa: E731
-        self.mesh.world.after(delay, lambda: happen() if current() else None)
+
+        def still() -> None:
+            if self._active and episode == self._episode:
+                happen()
+
+        self.mesh.world.after(delay, still)
         return True
 
     def _boot(self, machine: Machine) -> None:
