@@ -235,6 +235,7 @@ class Core:
             timers.set(("restart", machine), grace, lambda at: self._lost(machine, name, "it did not come back", at))
         else:
             self._lost(machine, name, why, now)
+        self._context.outbox.gone(machine, now)
 
     def _lost(self, machine: MachineId, name: str, why: str, now: float) -> None:
         if machine != self._context.me:

@@ -82,7 +82,7 @@ class Outbox:
     effects: list[Effect] = field(default_factory=list)
     inside: deque[tuple[Ask | Assign | OfferRelease, Then]] = field(default_factory=deque)
     """What goes to this machine itself: the core sees to it before it returns."""
-    _waiting: dict[Token, Then] = field(default_factory=dict)
+    _waiting: dict[Token, tuple[MachineId, Then]] = field(default_factory=dict)
     _tokens: int = 0
 
     def emit(self, effect: Effect) -> None:
@@ -131,9 +131,14 @@ class Outbox:
 
     def answered(self, token: Token, answer: Answer | None, now: float) -> None:
         """Hand an answer to whoever waits for it. An unknown token (answered already) is ignored."""
-        then = self._waiting.pop(token, None)
+        _, then = self._waiting.pop(token, (None, None))
         if then is not None:
             then(answer, now)
+
+    def gone(self, machine: MachineId, now: float) -> None:
+        """Wait no longer for the answers of a machine that is gone."""
+        for token in [token for token, (asked, _) in self._waiting.items() if asked == machine]:
+            self.answered(token, None, now)
 
     @property
     def asks(self) -> int:
@@ -151,5 +156,5 @@ class Outbox:
             # Later, not now: whoever asks is still in the middle of asking.
             self.timers.set(("too many", question.token), now, lambda at: then(None, at))
         else:
-            self._waiting[question.token] = then
+            self._waiting[question.token] = (question.machine, then)
             self.emit(question)

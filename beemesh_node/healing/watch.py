@@ -107,7 +107,9 @@ class Watch:
 
         need = (planned.place, tuple(ending.claim for ending in planned.end), planned.probe)
         if need != self._need:
-            self._need, self._armed_at = need, now
+            if not _grown(self._need, need):
+                self._armed_at = now
+            self._need = need
         if not (planned.place or planned.probe) and self._round is None:
             self.shortage, self._retry, self._cramped = "", 0.0, self._cramped and not planned.complete
         if not (planned.place or planned.end or planned.probe):
@@ -305,3 +307,8 @@ class Watch:
             timers.cancel((kind, uid))
         else:
             timers.set((kind, uid), at, lambda _: self.context.mark(uid))
+
+
+def _grown(before: Sequence[Sequence[object]], need: Sequence[Sequence[object]]) -> bool:
+    """Whether everything that was needed before still is: then who waits for its turn has not waited in vain."""
+    return any(before) and all(set(old) <= set(new) for old, new in zip(before, need, strict=True))
