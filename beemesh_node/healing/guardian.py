@@ -113,6 +113,10 @@ class Guardian:
         for uid in sorted(self.context.claims.lose(machine)):
             self.context.mark(uid)
             watch = self._watches.get(uid)
+            if watch is not None:
+                entries = self.context.claims.entries(uid)
+                lost = (e.report.claim.slot for e in entries if e.lost and e.report.claim.machine == machine)
+                watch.causes.lost(lost, f"{name} is gone ({why})")
             if watch is not None and self.context.rank(uid) == 0:
                 text = f"{name} is gone ({why}): its replicas are placed anew"
                 self.context.notes.warning(watch.declaration, "MachineGone", text, now)

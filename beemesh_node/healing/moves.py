@@ -15,6 +15,13 @@ from beemesh_node.healing.pods import LocalClaim, Stage
 from beemesh_node.healing.runner import Runner
 from beemesh_node.protocol.messages import ClaimRef, Maintenance
 
+WORDS = {
+    Maintenance.NONE: "an operator has uncordoned it: it takes work",
+    Maintenance.CORDON: "an operator has cordoned it: it takes no work, and keeps what it has",
+    Maintenance.DRAIN: "an operator drains it: everything here goes to other machines",
+    Maintenance.EVICT: "an operator drains it by force: everything here ends",
+}
+"""What is told of each change."""
 DRAINED = "its machine is drained"
 MOVED = "an operator moves it"
 MOVE_WITHIN = 120.0
@@ -34,6 +41,9 @@ class Moves:
 
         What was to leave for an earlier order, and has not left yet, stays.
         """
+        if mode is not self.mode and self.runner.adopted:  # before, it is no news
+            reason = "NodeSchedulable" if mode is Maintenance.NONE else "NodeNotSchedulable"
+            self.context.notes.machine(self.context.name(self.context.me), reason, WORDS[mode], now)
         self.mode = mode
         draining = mode >= Maintenance.DRAIN
         self.runner.closed = DRAINED if draining else ""

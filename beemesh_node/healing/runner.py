@@ -35,7 +35,7 @@ from beemesh_node.scheduling.evaluation import Host, evaluate, preemptible, reas
 from beemesh_node.scheduling.ledger import Ledger
 from beemesh_node.scheduling.neighbours import Neighbour
 from beemesh_node.scheduling.preemption import Occupant
-from beemesh_node.workloads.pod import PodStatus, RestartPolicy
+from beemesh_node.workloads.pod import PodPhase, PodStatus, RestartPolicy
 
 REPORTS = 1 << 32
 """Versions of reports in one life of a daemon: those of the next are greater."""
@@ -127,6 +127,7 @@ class Runner:
             return
         if status == claim.status and (not claim.reason or claim.stage is Stage.STOPPING):
             return
+        self._tell_changes(claim, status, now)
         claim.status, claim.failures = status, 0
         if claim.stage is not Stage.STOPPING:
             claim.reason, claim.message = "", ""
@@ -138,6 +139,17 @@ class Runner:
                 self.end(claim, f"{status.reason}: {status.message}", now)
                 return
         self.changed(claim)
+
+    def _tell_changes(self, claim: LocalClaim, status: PodStatus, now: float) -> None:
+        """Tell what people want to know of a pod's life: that it runs, and each time that it had to be begun again."""
+        before = claim.status
+        if status.phase is PodPhase.RUNNING and (before is None or before.phase is not PodPhase.RUNNING):
+            self.tell(claim, "Normal", "Started", f"replica {claim.ref.slot} runs", now)
+        earlier = {each.name: each.restart_count for each in before.containers} if before is not None else {}
+        for each in status.containers:
+            if each.restart_count > earlier.get(each.name, each.restart_count):
+                why = f"{each.last_reason}, exit code {each.last_exit_code}"
+                self.tell(claim, "Warning", "Restarted", f"container {each.name} ended ({why}) and begins again", now)
 
     def start_failed(self, pod_uid: str, reason: str, message: str, retryable: bool, now: float) -> None:
         """A pod could not be made: try again if the cause is here and passes, else the claim is over."""
@@ -192,6 +204,7 @@ class Runner:
         if claim.stage is Stage.OVER:
             self._over(claim, "Released", reason, failed=False, now=now)
             return
+        self.tell(claim, "Normal", "Killing", reason, now)
         self.context.outbox.emit(StopPod(claim.held.identity, self.grace))
         self.changed(claim)
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from beemesh_node.healing.causes import Causes
 from beemesh_node.healing.claims import ClaimKey, key_of, promised_report
 from beemesh_node.healing.context import Context
 from beemesh_node.healing.declaration import Declaration
@@ -64,11 +65,18 @@ class Watch:
     """The attempt at each slot that was accepted last."""
     _offered: dict[ClaimKey, float] = field(default_factory=dict)
     _back_offs: dict[str, BackOff] = field(default_factory=dict)
+    _placed: list[tuple[int, MachineId]] = field(default_factory=list)
+    """Where the present round has brought slots."""
+    causes: Causes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.causes = Causes(self.context)
 
     def declared(self, declaration: Declaration, now: float) -> None:
         """Go over to a newer version."""
         if declaration.revision != self.declaration.revision:
             self._back_offs.clear()
+            self.causes.clear()
         self.declaration = declaration
         self.progress = Progress(now)
         self.shortage, self._retry_at, self._cramped = "", now, False
@@ -141,6 +149,7 @@ class Watch:
         machine = report.claim.machine
         if report.claim.revision != self.declaration.revision:
             return
+        self.causes.reported(report)
         if report.gone and report.phase == "Failed":
             config, known = self.context.config, self._back_offs.get(machine)
             delay = config.machine_back_off_first if known is None else known.delay * 2
@@ -164,6 +173,7 @@ class Watch:
             )
             self.context.claims.take(promised_report(ref, declaration), now)
             self._given[slot.slot] = slot.attempt
+            self._placed.append((slot.slot, machine))
         if machine not in self.context.members:
             self.context.claims.lose(machine)
         self.context.mark(declaration.uid)
@@ -178,10 +188,8 @@ class Watch:
         if round_.probe:
             self._probed(round_, now)
             return
-        if round_.given:
-            count = sum(round_.given.values())
-            where = ", ".join(sorted(f"{context.name(m)} {n}" for m, n in round_.given.items()))
-            context.notes.normal(declaration, "Scheduled", f"{count} replica{'s' * (count > 1)} on {where}", now)
+        placed, self._placed = self._placed, []
+        self.causes.placed(declaration, placed, now)
         if not round_.wanting:
             self.shortage, self._retry, self._retry_at = "", 0.0, now
             return
