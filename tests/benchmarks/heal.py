@@ -1,6 +1,6 @@
 """From the death of a machine to its workload running elsewhere.
 
-python -m tests.benchmarks.heal [--rounds 20] [--machines 3] [killed | "cut off" | stopped ...]
+python -m tests.benchmarks.heal [--rounds 20] [--machines 3] [--ways killed "cut off" stopped]
 
 Needs root, Podman and busybox, as the integration tests do. The mesh is real: each machine is a network namespace with
 a Podman and a `beemeshd`, all on this computer. Also measures what the daemons of a quiet mesh take of a processor.
@@ -162,7 +162,7 @@ def measure(ways: Sequence[str], rounds: int, count: int, niceness: int) -> None
 def main() -> None:
     """Measure as the command line says."""
     parser = argparse.ArgumentParser(description="Time from a machine's death to its workload running elsewhere.")
-    parser.add_argument("ways", nargs="*", default=list(WAYS), choices=WAYS, metavar="WAY")
+    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--machines", type=int, default=3, choices=range(2, len(_NAMES) + 1))
     parser.add_argument("--nice", type=int, default=-10, help="of the daemons, as their unit has it")
