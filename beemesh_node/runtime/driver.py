@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -82,9 +83,9 @@ class Driver:
             self.pod_ip = found.ip
         return found
 
-    async def ended(self, container_id: str) -> Ended:
+    async def ended(self, container_id: str, unheard: Callable[[], None] | None = None) -> Ended:
         """Wait for the end of one life, and of all it has left running."""
-        over = await self.containers.ended(container_id)
+        over = await self.containers.ended(container_id, unheard)
         if self.guard is not None and self.guard.alive:
             namespace = self.guard.descriptor
             while not await trio.to_thread.run_sync(end_orphans, container_id, namespace):

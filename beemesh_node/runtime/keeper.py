@@ -18,6 +18,7 @@ from beemesh_node.workloads.pod import Container, ContainerStatus, Probe, Restar
 
 UNAVAILABLE_RETRY = 1.0
 """Seconds between tries to start a container while Podman does not answer."""
+UNHEARD = "RuntimeUnavailable"
 
 
 class ContainerDriver(Protocol):
@@ -32,8 +33,8 @@ class ContainerDriver(Protocol):
     async def inspect(self, container_id: str) -> Inspection | None:
         """What is known of one life. Raises RuntimeUnavailableError."""
 
-    async def ended(self, container_id: str) -> Ended:
-        """Wait for the end of one life."""
+    async def ended(self, container_id: str, unheard: Callable[[], None] | None = None) -> Ended:
+        """Wait for the end of one life. `unheard`: it has ended, but it will take a while until it is known how."""
 
     async def end(self, container_id: str, grace_seconds: float) -> None:
         """End one life. Raises RuntimeUnavailableError."""
@@ -140,7 +141,7 @@ class ContainerKeeper:
                 reason, message = error.reason, error.message
                 delay = self._backoff.next_delay(0)
             except RuntimeUnavailableError as error:
-                reason, message = "RuntimeUnavailable", str(error)
+                reason, message = UNHEARD, str(error)
                 delay = UNAVAILABLE_RETRY
             else:
                 self.status = replace(self.status, restart_count=restart)
@@ -152,7 +153,7 @@ class ContainerKeeper:
             nursery.start_soon(self._complete_status, container_id)
             nursery.start_soon(self._probe, container_id)
             nursery.start_soon(self._end_when_asked, container_id)
-            over = await self._driver.ended(container_id)
+            over = await self._driver.ended(container_id, self._unheard)
             nursery.cancel_scope.cancel()
         return over
 
@@ -165,6 +166,11 @@ class ContainerKeeper:
         if found is not None:
             self._update(started_at_ms=found.started_at_ms, image_id=found.image_id)
         await self._driver.prune(self.container, self.status.restart_count)
+
+    def _unheard(self) -> None:
+        """Its program ended, and Podman, which would start the next, does not answer."""
+        if self.status.reason != UNHEARD:
+            self._update(ready=False, reason=UNHEARD, message="its program has ended, and Podman does not answer")
 
     def _unprobed(self, status: ContainerStatus) -> ContainerStatus:
         """A running container's status before any probe has answered."""

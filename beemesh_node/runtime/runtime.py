@@ -25,6 +25,7 @@ from beemesh_node.runtime.events import ContainerEvent, watch_events
 from beemesh_node.runtime.exec import ExecSession, open_exec
 from beemesh_node.runtime.feed import StatusFeed
 from beemesh_node.runtime.firewall import ensure_firewall
+from beemesh_node.runtime.health import watch_health
 from beemesh_node.runtime.images import Images, check_reference
 from beemesh_node.runtime.info import ask_info
 from beemesh_node.runtime.labels import container_name, safe_name
@@ -64,14 +65,14 @@ class Runtime:
         self._launcher = Launcher(api, config, self._images, info.memory_bytes)
         self._feed = StatusFeed()
         self._pods: dict[str, PodSupervisor] = {}
-        self._available = True
+        self._connected = self._answers = True
         self._network_fault = ""
         self.changes: trio.MemoryReceiveChannel[PodStatus] = self._feed.receive
 
     @property
     def available(self) -> bool:
-        """Whether Podman's stream of events is open: without it nothing can be started."""
-        return self._available
+        """Whether Podman answers, and its stream of events is open: without either nothing can be started."""
+        return self._connected and self._answers
 
     async def info(self) -> RuntimeInfo:
         """The machine as Podman sees it now. The first call in a machine's life tries a guard, for half a second."""
@@ -214,7 +215,8 @@ class Runtime:
                     # Its sandbox is broken: `list` shows the pod as one that nobody keeps.
                     log.warning("pod not adopted", pod=pod.identity.pod_uid, error=str(error))
         self._nursery.start_soon(self._feed.pump)
-        self._nursery.start_soon(watch_events, self._api, self._config.mesh, self._connected, self._happened)
+        self._nursery.start_soon(watch_events, self._api, self._config.mesh, self._connection, self._happened)
+        self._nursery.start_soon(watch_health, self._api, self._health)
 
     async def keep_firewall(self, interface: str) -> None:
         """Put the firewall's rules in place again and again; no pod starts on the bridge while that fails."""
@@ -288,8 +290,15 @@ class Runtime:
     def _happened(self, event: ContainerEvent) -> None:
         self._wakeups.wake(event.container_id)
 
-    def _connected(self, connected: bool) -> None:
-        self._available = connected
+    def _health(self, answers: bool) -> None:
+        if answers != self._answers:
+            log.warning("Podman answers again" if answers else "Podman does not answer", socket=str(self._api.socket))
+        back, self._answers = answers and not self._answers, answers
+        if back:
+            self._wakeups.wake_all()
+
+    def _connection(self, connected: bool) -> None:
+        self._connected = connected
         if connected:
             self._wakeups.wake_all()
             self._nursery.start_soon(self._clear_leftovers)
