@@ -154,7 +154,12 @@ class Beats:
 
     def status(self) -> Mapping[str, object]:
         """What happened so far."""
-        return {"watched": len(self._detector.watched), "heard": len(self._open), **self._detector.counts}
+        return {
+            "watched": len(self._detector.watched),
+            "heard": len(self._open),
+            "datagrams": sum(not heard.on_stream for heard in self._open.values()),
+            **self._detector.counts,
+        }
 
     async def run(self) -> None:
         """Judge in time, for ever."""

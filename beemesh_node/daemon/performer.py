@@ -111,6 +111,7 @@ class Performer:
                 case Reply():
                     self._decisions.reply(effect)
                 case StartPod(identity, deadline, term):
+                    log.info("pod begins", uid=identity.uid, slot=identity.slot, pod=identity.pod_uid)
                     end = None if deadline is None else self._clock.deadline(deadline)
                     self._nursery.start_soon(self._pods.start, identity, end, term)
                 case SetGuard(identity, deadline):

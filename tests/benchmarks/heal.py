@@ -41,7 +41,7 @@ class Round:
     detected: float
     """The first of the others holds the machine dead, two watchers having said so."""
     assigned: float
-    """A coordinator has given the replica to another machine."""
+    """Another machine was given the replica, and has written so."""
     running: float
     """Podman started its program there."""
 
@@ -76,8 +76,8 @@ class Bench:
             running = until(lambda: _first(started_ns(each, moment, _WORKLOAD) for each in others), "it heals", _WITHIN)
             lines = [line for each in others for line in logged(each, moment)]
             detected = min(line.at_ns for each in others for line in deaths(each, moment))
-            scheduled = [line.at_ns for line in lines if line.facts.get("reason") == "Scheduled"]
-        return Round(*((at - moment) / 1e9 for at in (detected, min(scheduled), running)))
+            assigned = min(line.at_ns for line in lines if line.event == "pod begins")
+        return Round(*((at - moment) / 1e9 for at in (detected, assigned, running)))
 
     def quiet(self) -> list[float]:
         """Share of a processor that each daemon takes while nothing happens, in percent."""
