@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import structlog
+import trio
 
 from beemesh_node import __version__
 from beemesh_node.daemon.config import DaemonConfig
@@ -99,11 +100,13 @@ class SelfDescription:
         return self.local()
 
     async def refreshed(self, runtime: Runtime) -> LocalChanged | None:
-        """The same, if something about it is different; None too while Podman does not answer."""
-        try:
-            self._images = await runtime.images()
-        except RuntimeUnavailableError as error:
-            log.debug("images not looked at", error=str(error))
+        """The same, if something about it is different. A Podman that does not answer is not waited for."""
+        if runtime.available:
+            with trio.move_on_after(self.LOOK_EVERY):
+                try:
+                    self._images = await runtime.images()
+                except RuntimeUnavailableError as error:
+                    log.debug("images not looked at", error=str(error))
         last = self._last
         local = self.local()
         return None if local == last else local

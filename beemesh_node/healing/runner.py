@@ -68,6 +68,11 @@ class Runner:
         self._local = event
         self.ledger.resize(event.member.cpu_allocatable, event.member.memory_allocatable, event.max_pods)
 
+    @property
+    def ready(self) -> bool:
+        """Whether this machine can start pods now."""
+        return self._local is not None and self._local.member.ready
+
     # ---- questions
 
     def bid(self, task: Task) -> Bid:

@@ -99,8 +99,8 @@ class Driver:
         """
         await self.containers.end(container_id, grace_seconds)
 
-    async def probe(self, container_id: str, probe: Probe) -> bool:
-        """Ask a container once how it is."""
+    async def probe(self, container_id: str, probe: Probe) -> bool | None:
+        """Ask a container once how it is; None if there was nobody to ask."""
         # A hostNetwork pod listens on the machine's own addresses, of which only loopback is always there.
         address = "127.0.0.1" if self.pod.template.host_network else self.pod_ip
         return await self.prober.ask(container_id, address, probe)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -13,12 +13,11 @@ from beemesh_node.runtime.backoff import CrashLoopBackOff, restarts
 from beemesh_node.runtime.errors import RuntimeUnavailableError, StartError
 from beemesh_node.runtime.inspection import Ended, Inspection
 from beemesh_node.runtime.labels import Role
-from beemesh_node.runtime.probing import run_probe
-from beemesh_node.workloads.pod import Container, ContainerStatus, Probe, RestartPolicy
+from beemesh_node.runtime.probing import Ask, run_probe
+from beemesh_node.workloads.pod import RUNTIME_UNAVAILABLE, Container, ContainerStatus, Probe, RestartPolicy
 
 UNAVAILABLE_RETRY = 1.0
 """Seconds between tries to start a container while Podman does not answer."""
-UNHEARD = "RuntimeUnavailable"
 
 
 class ContainerDriver(Protocol):
@@ -39,8 +38,8 @@ class ContainerDriver(Protocol):
     async def end(self, container_id: str, grace_seconds: float) -> None:
         """End one life. Raises RuntimeUnavailableError."""
 
-    async def probe(self, container_id: str, probe: Probe) -> bool:
-        """Ask once, within the probe's timeout."""
+    async def probe(self, container_id: str, probe: Probe) -> bool | None:
+        """Ask once, within the probe's timeout. None if there was nobody to ask."""
 
 
 class ContainerKeeper:
@@ -141,7 +140,7 @@ class ContainerKeeper:
                 reason, message = error.reason, error.message
                 delay = self._backoff.next_delay(0)
             except RuntimeUnavailableError as error:
-                reason, message = UNHEARD, str(error)
+                reason, message = RUNTIME_UNAVAILABLE, str(error)
                 delay = UNAVAILABLE_RETRY
             else:
                 self.status = replace(self.status, restart_count=restart)
@@ -169,8 +168,10 @@ class ContainerKeeper:
 
     def _unheard(self) -> None:
         """Its program ended, and Podman, which would start the next, does not answer."""
-        if self.status.reason != UNHEARD:
-            self._update(ready=False, reason=UNHEARD, message="its program has ended, and Podman does not answer")
+        if self.status.reason != RUNTIME_UNAVAILABLE:
+            self._update(
+                ready=False, reason=RUNTIME_UNAVAILABLE, message="its program has ended, and Podman does not answer"
+            )
 
     def _unprobed(self, status: ContainerStatus) -> ContainerStatus:
         """A running container's status before any probe has answered."""
@@ -185,7 +186,7 @@ class ContainerKeeper:
         """Startup first; then liveness and readiness side by side."""
         container = self.container
 
-        async def ask(probe: Probe) -> bool:
+        async def ask(probe: Probe) -> bool | None:
             return await self._driver.probe(container_id, probe)
 
         def begun(probe: Probe) -> Probe:
@@ -203,7 +204,7 @@ class ContainerKeeper:
             if container.readiness_probe:
                 nursery.start_soon(run_probe, begun(container.readiness_probe), ask, self._set_ready)
 
-    async def _keep_alive(self, container_id: str, probe: Probe, ask: Callable[[Probe], Awaitable[bool]]) -> None:
+    async def _keep_alive(self, container_id: str, probe: Probe, ask: Ask) -> None:
         await run_probe(probe, ask, until_failure=True)
         await self._end(container_id)
 

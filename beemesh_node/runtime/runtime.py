@@ -228,6 +228,10 @@ class Runtime:
             except RuntimeUnavailableError as error:
                 self._network_fault = str(error)
 
+    def _driver(self, spec: PodSpec) -> Driver:
+        prober = Prober(self._api, lambda: self.available)
+        return Driver(spec, self._launcher.alone(), self._launcher, self._containers, prober)
+
     async def _found(self) -> dict[str, FoundPod]:
         found = await find_pods(self._api, self._config)
         self._leases.look(found)
@@ -236,7 +240,7 @@ class Runtime:
     async def _start(self, spec: PodSpec, deadline: float | None) -> None:
         uid = spec.identity.pod_uid
         files = PodFiles(self._config, uid)
-        driver = Driver(spec, self._launcher.alone(), self._launcher, self._containers, Prober(self._api))
+        driver = self._driver(spec)
         supervisor = self._pods[uid] = PodSupervisor(driver, files, self._feed.put)
         started = False
         try:
@@ -261,7 +265,7 @@ class Runtime:
 
     async def _adopt(self, pod: FoundPod) -> None:
         assert pod.spec is not None  # noqa: S101 - what adoptable means
-        driver = Driver(pod.spec, self._launcher.alone(), self._launcher, self._containers, Prober(self._api))
+        driver = self._driver(pod.spec)
         driver.guard = self._leases.find(pod)
         if pod.sandbox:
             driver.join(await self._launcher.join(pod.spec, pod.sandbox))

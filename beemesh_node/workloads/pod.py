@@ -239,6 +239,10 @@ class PodSpec:
     """Whether it may run only while a lease lasts: see `healing.leases`."""
 
 
+RUNTIME_UNAVAILABLE = "RuntimeUnavailable"
+"""Reason of a container that does not run, and that its machine cannot start because its Podman does not answer."""
+
+
 class PodPhase(StrEnum):
     """v1.PodStatus.phase."""
 
