@@ -20,6 +20,7 @@ from beemesh_node.healing.effects import Ask, Assign, Effect, OfferRelease, Repl
 from beemesh_node.healing.guardian import Guardian
 from beemesh_node.healing.handover import Handover
 from beemesh_node.healing.history import MAX_OF_ONE, History
+from beemesh_node.healing.intake import Intake
 from beemesh_node.healing.leases.office import Office
 from beemesh_node.healing.moves import Moves
 from beemesh_node.healing.notes import Notes
@@ -70,7 +71,8 @@ class Core:
         self._runner.keeper = self._leases.keeper
         self._releases = Releases(self._context, self._runner)
         self._recovery = Recovery(self._context, self._runner, self._releases)
-        self._moves = Moves(self._context, self._runner)
+        self._intake = Intake(self._context, self._runner)
+        self._moves = Moves(self._context, self._runner, self._intake)
         self._started = False
         self._version = 0
 
@@ -163,7 +165,6 @@ class Core:
                 self._gone(machine, why, restarting, now)
             case ev.LocalChanged(member):
                 self._runner.local_changed(event)
-                self._moves.rescue()
                 self._seen(member, now)
             case ev.DeclarationStored(declaration, fresh):
                 if self._context.store(declaration, now):
@@ -180,7 +181,7 @@ class Core:
             case ev.Asked(token, sender, LeaseRequest() | LeaseQuery() | VoterProposal() as payload):
                 outbox.emit(Reply(token, self._leases.answer(sender, payload, now)))
             case ev.AssignmentOffered(token, _, declaration, slots, preempt):
-                outbox.emit(Reply(token, self._runner.offered(declaration, slots, now, preempt=preempt)))
+                outbox.emit(Reply(token, self._intake.offered(declaration, slots, now, preempt=preempt)))
             case ev.ReleaseOffered(sender, claim, better):
                 self._releases.offered(sender, claim, better, now)
             case ev.Answered(token, answer):
@@ -192,10 +193,8 @@ class Core:
                 self._guardian.reported((r for r in reports if r.claim.machine == sender), now)
             case ev.PodChanged(status):
                 self._runner.pod_changed(status, now)
-                self._moves.rescue()
             case ev.PodStartFailed(pod_uid, reason, message, retryable):
                 self._runner.start_failed(pod_uid, reason, message, retryable, now)
-                self._moves.rescue()
             case ev.PodEnded(pod_uid, reason, message):
                 self._runner.pod_ended(pod_uid, reason, message, now)
             case ev.Adopted():
@@ -255,7 +254,7 @@ class Core:
     def _answer(self, payload: Task | ClaimQuery | ClaimsQuery) -> Bid | ClaimReply:
         match payload:
             case Task():
-                return self._runner.bid(payload)
+                return self._intake.bid(payload)
             case ClaimQuery(ref):
                 claim = self._runner.find(ref)
                 report = self._runner.report_of(claim.pod_uid) if claim is not None else None
@@ -308,7 +307,7 @@ class Core:
                 if declaration is None or declaration.sequence != question.sequence:
                     then(None, now)
                 else:
-                    then(self._runner.offered(declaration, question.slots, now, preempt=question.preempt), now)
+                    then(self._intake.offered(declaration, question.slots, now, preempt=question.preempt), now)
             case Ask(payload=LeaseRequest() | VoterProposal() as payload):
                 then(self._leases.own_answer(payload, now), now)
             case Ask(payload=Task() | ClaimQuery() | ClaimsQuery() as payload):

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from beemesh_node.healing.context import Context
+from beemesh_node.healing.intake import Intake
 from beemesh_node.healing.pods import LocalClaim, Stage
 from beemesh_node.healing.runner import Runner
 from beemesh_node.protocol.messages import ClaimRef, Maintenance
-from beemesh_node.workloads.pod import RUNTIME_UNAVAILABLE
 
 WORDS = {
     Maintenance.NONE: "an operator has uncordoned it: it takes work",
@@ -24,7 +24,6 @@ WORDS = {
 }
 """What is told of each change."""
 DRAINED = "its machine is drained"
-STRANDED = "Podman does not answer on its machine"
 MOVED = "an operator moves it"
 MOVE_WITHIN = 120.0
 """Seconds after which a claim that an operator asked to move, and that no machine could take, stays after all."""
@@ -36,6 +35,7 @@ class Moves:
 
     context: Context
     runner: Runner
+    intake: Intake
     mode: Maintenance = Maintenance.NONE
 
     def maintain(self, mode: Maintenance, grace: float | None, now: float) -> None:
@@ -48,7 +48,7 @@ class Moves:
             self.context.notes.machine(self.context.name(self.context.me), reason, WORDS[mode], now)
         self.mode = mode
         draining = mode >= Maintenance.DRAIN
-        self.runner.closed = DRAINED if draining else ""
+        self.intake.closed = DRAINED if draining else ""
         self.runner.grace = grace if draining else None
         for claim in list(self.runner.claims.values()):
             if not draining and claim.leaving == DRAINED:
@@ -64,22 +64,6 @@ class Moves:
                 self._leave(claim, DRAINED)
                 if self.mode is Maintenance.EVICT:
                     self.runner.end(claim, f"{DRAINED}, by force", now)
-
-    def rescue(self) -> None:
-        """Have those leave that Podman would have to start and cannot, until it can: what runs stays in any case."""
-        for claim in list(self.runner.claims.values()):
-            if self._can_leave(claim) and self._stranded(claim):
-                if not claim.leaving:
-                    self._leave(claim, STRANDED)
-            elif claim.leaving == STRANDED:
-                self._stay(claim)
-
-    def _stranded(self, claim: LocalClaim) -> bool:
-        if self.runner.ready:
-            return False
-        if claim.stage is not Stage.RUNNING or claim.status is None:
-            return claim.stage is Stage.STARTING
-        return any(one.reason == RUNTIME_UNAVAILABLE for one in claim.status.containers + claim.status.init_containers)
 
     def ask(self, refs: Iterable[ClaimRef], now: float) -> tuple[ClaimRef, ...]:
         """Have some claims leave; return those that do."""

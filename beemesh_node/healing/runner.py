@@ -6,35 +6,22 @@ machine takes up what it had in `recovery`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from beemesh_node.healing.claims import gone_report, key_of
 from beemesh_node.healing.context import Context
-from beemesh_node.healing.declaration import Declaration
-from beemesh_node.healing.effects import ForgetClaim, HeldClaim, PersistClaim, StartPod, StopPod, Tell
+from beemesh_node.healing.effects import ForgetClaim, HeldClaim, StartPod, StopPod, Tell
 from beemesh_node.healing.events import LocalChanged
 from beemesh_node.healing.leases.keeper import Keeper
-from beemesh_node.healing.pods import LocalClaim, Signal, Stage, new_claim
+from beemesh_node.healing.pods import LocalClaim, Signal, Stage
 from beemesh_node.healing.reporter import Reporter
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import (
-    AssignmentReply,
-    Bid,
     ClaimRef,
     ClaimReport,
     ClaimReports,
-    NoReason,
-    Refusal,
-    Requirements,
-    SlotAttempt,
-    SlotRefusal,
-    Task,
 )
-from beemesh_node.scheduling.evaluation import Host, evaluate, preemptible, reasons
 from beemesh_node.scheduling.ledger import Ledger
-from beemesh_node.scheduling.neighbours import Neighbour
-from beemesh_node.scheduling.preemption import Occupant
 from beemesh_node.workloads.pod import PodPhase, PodStatus, RestartPolicy
 
 REPORTS = 1 << 32
@@ -54,56 +41,20 @@ class Runner:
     claims: dict[str, LocalClaim] = field(default_factory=dict)
     """By pod uid; those that are over stay for a while."""
     ledger: Ledger = field(default_factory=Ledger)
-    closed: str = ""
-    """Why nothing at all is taken here, empty if something may be."""
     grace: float | None = None
     """Seconds that pods have to end, None for their own."""
     adopted: bool = False
     """Whether what was here before has been taken up; until then nothing new is taken."""
-    _local: LocalChanged | None = None
+    local: LocalChanged | None = None
+    """What this machine is and has, once that is known."""
     _versions: int = 0
 
     def local_changed(self, event: LocalChanged) -> None:
         """Take in what this machine is and has."""
-        self._local = event
+        self.local = event
         self.ledger.resize(event.member.cpu_allocatable, event.member.memory_allocatable, event.max_pods)
 
-    @property
-    def ready(self) -> bool:
-        """Whether this machine can start pods now."""
-        return self._local is not None and self._local.member.ready
-
-    # ---- questions
-
-    def bid(self, task: Task) -> Bid:
-        """Answer a task."""
-        local, known = self._local, self.context.declarations.get(Uid(task.uid))
-        if not self.adopted or local is None:
-            return Bid(task.task_id, 0, 0, 0, (Refusal(NoReason.STARTING),))
-        if known is not None and known.deleted:
-            return Bid(task.task_id, 0, 0, 0, (Refusal(NoReason.OUTDATED, "it is deleted"),))
-        claims = self.of(Uid(task.uid))
-        if why := self._gives_away(claims) or _unguarded(task.requirements, local):
-            return Bid(task.task_id, 0, 0, len(claims), why)
-        running = sum(claim.stage is not Stage.STOPPING for claim in claims)
-        return evaluate(task, self._host(local), running)
-
-    def offered(
-        self, declaration: Declaration, slots: Sequence[SlotAttempt], now: float, *, preempt: bool = False
-    ) -> AssignmentReply:
-        """Take slots, or say why not. What is taken is reserved, persisted and starting when this returns.
-
-        With `preempt`, pods of lower priority end for it, and what is taken starts once they have.
-        """
-        accepted: list[int] = []
-        refused: list[SlotRefusal] = []
-        for slot in slots:
-            why = self._take(declaration, slot, preempt, now)
-            if why:
-                refused.append(SlotRefusal(slot.slot, why))
-            else:
-                accepted.append(slot.slot)
-        return AssignmentReply(tuple(accepted), tuple(refused))
+    # ---- what is here
 
     def find(self, ref: ClaimRef) -> LocalClaim | None:
         """Return the claim, None if it is not held here (any more)."""
@@ -116,7 +67,7 @@ class Runner:
     def report_of(self, pod_uid: str) -> ClaimReport | None:
         """Return how a claim is, None if it is not known."""
         claim = self.claims.get(pod_uid)
-        return claim.report(self._local.address if self._local is not None else "") if claim is not None else None
+        return claim.report(self.local.address if self.local is not None else "") if claim is not None else None
 
     def reports(self, uid: Uid | None = None) -> tuple[ClaimReport, ...]:
         """Return how the claims (of a declaration) are, those lately over included."""
@@ -215,7 +166,7 @@ class Runner:
 
     def add(self, held: HeldClaim, stage: Stage, status: PodStatus | None = None) -> LocalClaim:
         """Keep account of a claim."""
-        claim = LocalClaim(held, stage, self._version(), status)
+        claim = LocalClaim(held, stage, self.next_version(), status)
         self.claims[claim.pod_uid] = claim
         if held.leased and stage is not Stage.STARTING:
             self.keeper.adopt(claim)
@@ -223,88 +174,21 @@ class Runner:
 
     def changed(self, claim: LocalClaim) -> None:
         """Tell the guardians about a claim."""
-        claim.version = self._version()
+        claim.version = self.next_version()
         self.reporter.changed(Uid(claim.ref.uid), (claim.pod_uid,))
 
     def deny(self, machine: MachineId, ref: ClaimRef, now: float) -> None:
         """Tell a guardian that a claim it believes in is not held here."""
-        report = gone_report(ref, self._version())
+        report = gone_report(ref, self.next_version())
         if machine == self.context.me:
             self.reporter.hear((report,), now)
         else:
             self.context.outbox.emit(Tell(machine, ClaimReports((report,))))
 
-    def _version(self) -> int:
+    def next_version(self) -> int:
+        """Return a number that no report of this machine, and nothing else here, has had."""
         self._versions += 1
         return self.context.config.life * REPORTS + self._versions
-
-    def _host(self, local: LocalChanged) -> Host:
-        present = tuple(
-            Neighbour(claim.held.identity.namespace, claim.held.labels, claim.held.requirements.pod_terms)
-            for claim in self.claims.values()
-            if claim.stage is not Stage.OVER and not claim.ended_itself
-        )
-        occupants = tuple(
-            Occupant(claim.pod_uid, claim.held.requirements)
-            for claim in self.claims.values()
-            if claim.stage not in (Stage.STOPPING, Stage.OVER) and not claim.ended_itself
-        )
-        return Host(local.member, self.ledger.free, local.images, present, occupants)
-
-    def _take(self, declaration: Declaration, slot: SlotAttempt, preempt: bool, now: float) -> tuple[Refusal, ...]:
-        known, local = self.context.declarations.get(declaration.uid), self._local
-        if not self.adopted or local is None:
-            return (Refusal(NoReason.STARTING),)
-        if known is None or known.rank > declaration.rank:
-            return (Refusal(NoReason.OUTDATED, "a newer record is known"),)
-        if declaration.deleted or not 0 <= slot.slot < declaration.replicas or not self.context.reigns(declaration):
-            return (Refusal(NoReason.OUTDATED, "the slot is not declared"),)
-        claims = self.of(declaration.uid)
-        if why := self._gives_away(claims):
-            return why
-        for claim in claims:
-            same = claim.ref.slot == slot.slot and claim.ref.revision == declaration.revision
-            if same and claim.stage is not Stage.STOPPING:
-                if claim.moves(Signal.CONFIRMED):
-                    self.begin(claim)
-                self.changed(claim)
-                return ()
-        needed, labels = declaration.requirements, declaration.labels
-        if unguarded := _unguarded(needed, local):
-            return unguarded
-        host = self._host(local)
-        why = reasons(host, needed, declaration.namespace, labels)
-        gone = preemptible(host, needed, declaration.namespace, labels) if why and preempt else ()
-        if why and not gone:
-            return why
-        after = self._evict(gone, declaration, now)
-        config, created = self.context.config, self.context.notes.mesh_ms(now)
-        salt = config.seed + self._version().to_bytes(8, "big", signed=True)
-        held = new_claim(declaration, slot.slot, slot.attempt, MachineId(self.context.me), salt, created)
-        if why := self.ledger.reserve(held.identity.pod_uid, needed):
-            return why
-        claim = self.add(held, Stage.STARTING)
-        claim.after = after
-        self.context.outbox.emit(PersistClaim(held))
-        self.begin(claim)
-        self.changed(claim)
-        return ()
-
-    def _evict(self, occupants: Iterable[Occupant], preemptor: Declaration, now: float) -> set[str]:
-        """End pods of lower priority, whose room is another's from now on; return those that take their time."""
-        name, priority = f"{preemptor.namespace}/{preemptor.name}", preemptor.requirements.priority
-        after = set()
-        for occupant in occupants:
-            claim = self.claims[occupant.key]
-            why = f"{name} of priority {priority} takes the room of priority {occupant.priority}"
-            self.tell(claim, "Normal", "Preempted", why, now)
-            claim.held = replace(claim.held, ending=why)
-            self.context.outbox.emit(PersistClaim(claim.held))
-            self.end(claim, why, now)
-            self.ledger.release(claim.pod_uid)
-            if claim.stage is Stage.STOPPING:
-                after.add(claim.pod_uid)
-        return after
 
     def _make_way(self, pod_uid: str) -> None:
         """A pod is gone: begin what waited for its room."""
@@ -313,14 +197,6 @@ class Runner:
                 claim.after.discard(pod_uid)
                 if claim.stage is Stage.STARTING:
                     self.begin(claim)
-
-    def _gives_away(self, claims: Iterable[LocalClaim]) -> tuple[Refusal, ...]:
-        """Why no further replica of a declaration, which has these claims here, is taken."""
-        if self.closed:
-            return (Refusal(NoReason.CORDONED, self.closed),)
-        if any(claim.leaving and claim.stage is not Stage.STOPPING for claim in claims):
-            return (Refusal(NoReason.LEAVING),)
-        return ()
 
     def _start_again(self, pod_uid: str) -> None:
         claim = self.claims.get(pod_uid)
@@ -350,8 +226,3 @@ class Runner:
         claim = self.claims.pop(pod_uid, None)
         if claim is not None and not any(c.ref.uid == claim.ref.uid for c in self.claims.values()):
             self.reporter.forget(Uid(claim.ref.uid))
-
-
-def _unguarded(needed: Requirements, local: LocalChanged) -> tuple[Refusal, ...]:
-    """Why a machine cannot take what needs a lease: nothing there would end it in time."""
-    return (Refusal(NoReason.GUARD),) if needed.leased and not local.guards else ()
