@@ -165,6 +165,7 @@ class Core:
                 self._gone(machine, why, restarting, now)
             case ev.LocalChanged(member):
                 self._runner.local_changed(event)
+                self._moves.rescue()
                 self._seen(member, now)
             case ev.DeclarationStored(declaration, fresh):
                 if self._context.store(declaration, now):
@@ -193,8 +194,10 @@ class Core:
                 self._guardian.reported((r for r in reports if r.claim.machine == sender), now)
             case ev.PodChanged(status):
                 self._runner.pod_changed(status, now)
+                self._moves.rescue()
             case ev.PodStartFailed(pod_uid, reason, message, retryable):
                 self._runner.start_failed(pod_uid, reason, message, retryable, now)
+                self._moves.rescue()
             case ev.PodEnded(pod_uid, reason, message):
                 self._runner.pod_ended(pod_uid, reason, message, now)
             case ev.Adopted():

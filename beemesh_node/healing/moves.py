@@ -15,6 +15,7 @@ from beemesh_node.healing.intake import Intake
 from beemesh_node.healing.pods import LocalClaim, Stage
 from beemesh_node.healing.runner import Runner
 from beemesh_node.protocol.messages import ClaimRef, Maintenance
+from beemesh_node.workloads.pod import RUNTIME_UNAVAILABLE
 
 WORDS = {
     Maintenance.NONE: "an operator has uncordoned it: it takes work",
@@ -24,6 +25,7 @@ WORDS = {
 }
 """What is told of each change."""
 DRAINED = "its machine is drained"
+STRANDED = "Podman does not answer on its machine"
 MOVED = "an operator moves it"
 MOVE_WITHIN = 120.0
 """Seconds after which a claim that an operator asked to move, and that no machine could take, stays after all."""
@@ -64,6 +66,22 @@ class Moves:
                 self._leave(claim, DRAINED)
                 if self.mode is Maintenance.EVICT:
                     self.runner.end(claim, f"{DRAINED}, by force", now)
+
+    def rescue(self) -> None:
+        """Have those leave that Podman would have to start and cannot, until it can: what runs stays in any case."""
+        for claim in list(self.runner.claims.values()):
+            if self._can_leave(claim) and self._stranded(claim):
+                if not claim.leaving:
+                    self._leave(claim, STRANDED)
+            elif claim.leaving == STRANDED:
+                self._stay(claim)
+
+    def _stranded(self, claim: LocalClaim) -> bool:
+        if self.runner.ready:
+            return False
+        if claim.stage is not Stage.RUNNING or claim.status is None:
+            return claim.stage is Stage.STARTING
+        return any(one.reason == RUNTIME_UNAVAILABLE for one in claim.status.containers + claim.status.init_containers)
 
     def ask(self, refs: Iterable[ClaimRef], now: float) -> tuple[ClaimRef, ...]:
         """Have some claims leave; return those that do."""

@@ -54,6 +54,11 @@ class Runner:
         self.local = event
         self.ledger.resize(event.member.cpu_allocatable, event.member.memory_allocatable, event.max_pods)
 
+    @property
+    def ready(self) -> bool:
+        """Whether this machine can start pods now."""
+        return self.local is not None and self.local.member.ready
+
     # ---- what is here
 
     def find(self, ref: ClaimRef) -> LocalClaim | None:
