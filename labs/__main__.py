@@ -8,6 +8,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from beemesh_node.simulation.command import simulate
 from labs import host as hosts
 from labs import image, machines, mesh, suite
 from labs.paths import INVENTORY, MESH, ROOT, STATE
@@ -199,6 +200,9 @@ def test(no_lab: bool) -> None:
         return
     _prepare()
     suite.run((*suite.QUICK, *suite.MOLECULE), suite.INTEGRATION, suite.LAB)
+
+
+lab.add_command(simulate)
 
 
 def main() -> None:

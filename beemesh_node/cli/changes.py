@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from beemesh_node.cli.errors import InvalidInputError
 from beemesh_node.cli.live import Live, subject
 from beemesh_node.cli.survey import Declaration
+from beemesh_node.healing.leases.voters import first_voters
 from beemesh_node.protocol.block import seal_block
+from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import KeyedBlock
 from beemesh_node.protocol.record import UID_NONCE_SIZE, Record, RevisionRef, uid_of
 from beemesh_node.workloads.manifest import KubernetesObject
@@ -40,11 +42,24 @@ class Change:
         return subject(self.record)
 
 
-def create(mesh_id: bytes, bundle: Sequence[KubernetesObject], earlier: Sequence[Declaration], now_ms: int) -> Change:
-    """Declare what is not declared yet. `earlier` are the tombstones under the same name."""
+def create(
+    mesh_id: bytes,
+    bundle: Sequence[KubernetesObject],
+    earlier: Sequence[Declaration],
+    now_ms: int,
+    guardians: Callable[[str, str, str], Sequence[MachineId]],
+) -> Change:
+    """Declare what is not declared yet. `earlier` are the tombstones under the same name.
+
+    `guardians` gives those of a namespace, kind and name: what must not run twice gets its first voters from them.
+    """
     workload = bundle[0]
     nonce = secrets.token_bytes(UID_NONCE_SIZE)
+    voters: tuple[MachineId, ...] = ()
     uid = uid_of(mesh_id, workload.namespace, workload.kind, workload.name, nonce)
+    if build(bundle, uid).leased:
+        voters = first_voters(guardians(workload.namespace, workload.kind, workload.name))
+        uid = uid_of(mesh_id, workload.namespace, workload.kind, workload.name, nonce, voters)
     spec = build(bundle, uid)
     generation = max((each.attested.record.generation for each in earlier), default=0) + 1
     sealed = seal_block(content(spec.objects))
@@ -64,6 +79,7 @@ def create(mesh_id: bytes, bundle: Sequence[KubernetesObject], earlier: Sequence
         key_commitment=sealed.key_commitment,
         revisions=(first,),
         created_at=now_ms,
+        voters=voters,
     )
     return Change("created", record, spec, (KeyedBlock(sealed.cid, sealed.block, sealed.content_key),))
 
@@ -75,6 +91,7 @@ def change(live: Live, bundle: Sequence[KubernetesObject], now_ms: int, action: 
         return None
     record = live.record
     spec = build(bundle, record.uid)
+    _check_unchangeable(live, spec)
     sealed = seal_block(data)
     revision = RevisionRef(0, sealed.cid, sealed.key_commitment, spec.revision, now_ms, spec.change_cause[:_MAX_CAUSE])
     changed = replace(
@@ -86,6 +103,19 @@ def change(live: Live, bundle: Sequence[KubernetesObject], now_ms: int, action: 
         revisions=next_revisions(record.revisions, revision, spec.revision_history_limit),
     )
     return Change(action, changed, spec, (KeyedBlock(sealed.cid, sealed.block, sealed.content_key),))
+
+
+def _check_unchangeable(live: Live, spec: WorkloadSpec) -> None:
+    """Refuse what no declaration may change. Raises `CliError`."""
+    name, advice = subject(live.record), f"delete {subject(live.record)}, then apply the manifest again"
+    if spec.leased != live.spec.leased:
+        raise InvalidInputError(
+            f"{name}: spec.strategy.type cannot change between RollingUpdate and Recreate: {advice}"
+        )
+    if live.record.kind == "StatefulSet":
+        for field_ in ("serviceName", "podManagementPolicy", "volumeClaimTemplates", "selector"):
+            if spec.manifest["spec"].get(field_) != live.spec.manifest["spec"].get(field_):
+                raise InvalidInputError(f"{name}: spec.{field_} of a StatefulSet cannot change: {advice}")
 
 
 def next_revisions(known: Sequence[RevisionRef], new: RevisionRef, limit: int) -> tuple[RevisionRef, ...]:
@@ -136,7 +166,7 @@ def applied(live: Live, bundle: Sequence[KubernetesObject]) -> Sequence[Kubernet
 
 def scaled(live: Live, replicas: int) -> Sequence[KubernetesObject]:
     """The same with another number of replicas. Raises `CliError` for what has none."""
-    _only_deployments(live, "scaled")
+    _only_replicated(live, "scaled")
     if replicas > MAX_REPLICAS:
         raise InvalidInputError(
             f"{subject(live.record)}: {replicas} replicas: at most {MAX_REPLICAS:,} can be asked for"
@@ -148,7 +178,7 @@ def scaled(live: Live, replicas: int) -> Sequence[KubernetesObject]:
 
 def restarted(live: Live, when: str) -> Sequence[KubernetesObject]:
     """The same with a template that differs in an annotation, so that every replica is replaced."""
-    _only_deployments(live, "restarted")
+    _only_replicated(live, "restarted")
     body = copy.deepcopy(live.spec.manifest)
     annotations = body["spec"]["template"].setdefault("metadata", {}).setdefault("annotations", {})
     annotations[RESTARTED_AT] = when
@@ -157,7 +187,7 @@ def restarted(live: Live, when: str) -> Sequence[KubernetesObject]:
 
 def rolled_back(live: Live, earlier: WorkloadSpec) -> Sequence[KubernetesObject]:
     """The template of an earlier revision, with what it refers to, under the present replicas and strategy."""
-    _only_deployments(live, "rolled back")
+    _only_replicated(live, "rolled back")
     body = copy.deepcopy(live.spec.manifest)
     body["spec"]["template"] = copy.deepcopy(earlier.manifest["spec"]["template"])
     annotations = body["metadata"].setdefault("annotations", {})
@@ -169,6 +199,6 @@ def rolled_back(live: Live, earlier: WorkloadSpec) -> Sequence[KubernetesObject]
     return (replace(live.objects[0], body=body), *earlier.objects[1:])
 
 
-def _only_deployments(live: Live, verb: str) -> None:
-    if live.record.kind != "Deployment":
-        raise InvalidInputError(f"{subject(live.record)} cannot be {verb}: only a Deployment can")
+def _only_replicated(live: Live, verb: str) -> None:
+    if live.record.kind == "Pod":
+        raise InvalidInputError(f"{subject(live.record)} cannot be {verb}: only a Deployment or StatefulSet can")

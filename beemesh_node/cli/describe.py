@@ -48,8 +48,8 @@ class Text:
         return "\n".join(self._lines)
 
 
-def machine(shape: Shape, facts: Mapping[str, str], pods: Sequence[Shape]) -> str:
-    """A Node, with `facts` that have no place in its shape, and the pods on it."""
+def machine(shape: Shape, facts: Mapping[str, str], pods: Sequence[Shape], events: Sequence[Shape], now: int) -> str:
+    """A Node, with `facts` that have no place in its shape, the pods on it and its events."""
     text = Text()
     metadata, status, info = shape["metadata"], shape["status"], shape["status"].get("nodeInfo", {})
     text.field("Name", metadata["name"])
@@ -74,6 +74,7 @@ def machine(shape: Shape, facts: Mapping[str, str], pods: Sequence[Shape]) -> st
         text.field(name, info.get(key, ""), 1)
     rows = tuple((each["metadata"]["namespace"], each["metadata"]["name"], pod_status(each)) for each in pods)
     text.table("Pods", Table(("NAMESPACE", "NAME", "STATUS"), rows))
+    _events(text, events, now)
     return str(text)
 
 
@@ -110,7 +111,7 @@ def deployment(shape: Shape, facts: Mapping[str, str], pods: Sequence[Shape], ev
 
 
 def pod(shape: Shape, facts: Mapping[str, str], events: Sequence[Shape], now: int) -> str:
-    """A Pod, with `facts` that have no place in its shape, and its events."""
+    """A Pod, with `facts` that have no place in its shape, and the events of its replica on whatever machines."""
     text = Text()
     status = shape["status"]
     _head(text, shape)
@@ -229,5 +230,6 @@ def _trouble(shape: Shape) -> str:
 
 def _events(text: Text, events: Sequence[Shape], now: int) -> None:
     made = event_table(events, now)
-    rows = tuple((row[1], row[2], row[0], row[3], row[4]) for row in made.rows)
-    text.table("Events", Table(("TYPE", "REASON", "AGE", "OBJECT", "MESSAGE"), rows, status="TYPE"))
+    hosts = (each.get("source", {}).get("host", "") for each in events)
+    rows = tuple((row[1], row[2], row[0], host, row[4]) for row, host in zip(made.rows, hosts, strict=True))
+    text.table("Events", Table(("TYPE", "REASON", "AGE", "FROM", "MESSAGE"), rows, status="TYPE"))

@@ -19,6 +19,7 @@ async def machines(mesh: Mesh, target: Target) -> list[str]:
     """Machines, by name or id."""
     found = []
     reports, _ = await survey_pods(mesh.session)
+    events, _ = await survey_events(mesh.session)
     for machine, entry in sorted(mesh.session.machines.items()):
         certificate = mesh.chain(entry.certificate)
         if target.name not in ("", certificate.name, machine):
@@ -34,7 +35,8 @@ async def machines(mesh: Mesh, target: Target) -> list[str]:
             facts["Reserved"] = f"cpu {presence.cpu_reserved}m, memory {presence.memory_reserved >> 20}Mi"
             facts["Pods"] = str(presence.pods)
             facts["Daemon since"] = date(presence.started_at)
-        found.append(describe.machine(machine_shape(mesh, entry), facts, mine))
+        about = [event_shape(mesh, event) for event in events if event.kind == "Node" and event.uid == machine]
+        found.append(describe.machine(machine_shape(mesh, entry), facts, mine, about, mesh.session.mesh_time_ms))
     return found
 
 
@@ -68,7 +70,8 @@ async def pods(mesh: Mesh, target: Target) -> list[str]:
     for report in reports:
         is_declared = specs.kind(report.claim.uid) == "Pod" and report.workload == target.name
         if target.name in ("", report.pod_name) or is_declared:
-            about = [each for each in events if each.uid == report.claim.uid and each.name == report.pod_name]
+            claim = report.claim
+            about = [e for e in events if e.uid == claim.uid and (e.slot == claim.slot or e.pod == report.pod_name)]
             shown = [event_shape(mesh, event) for event in about]
             facts = {"Slot": f"{report.claim.slot}, attempt {report.claim.attempt}"}
             shape = pod_shape(mesh, report, specs)

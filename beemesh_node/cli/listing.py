@@ -161,6 +161,8 @@ def table_of(resource: ResourceType, objects: Sequence[Shape], now: int, *, name
         made = kubernetes.event_table(objects, now, namespaces=namespaces)
     elif resource is ResourceType.DEPLOYMENTS:
         made = kubernetes.deployment_table(objects, now, namespaces=namespaces)
+    elif resource is ResourceType.STATEFULSETS:
+        made = kubernetes.stateful_set_table(objects, now, namespaces=namespaces)
     else:
         return _workload_table(objects, now, namespaces=namespaces)
     return Table(made.titles, made.rows, made.narrow, "TYPE" if resource is ResourceType.EVENTS else "STATUS")

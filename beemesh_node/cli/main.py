@@ -11,15 +11,22 @@ from beemesh_node.cli.options import context_options, examples, namespace_option
 
 _COMMANDS = "beemesh_node.cli.commands"
 _WORKLOADS, _LOOKING, _PODS, _MESH, _OTHER = "Workloads", "Looking", "Pods", "Mesh and keys", "Other"
+_MACHINES = "Machines"
 
 LAZY: dict[str, LazyCommand] = {
     "apply": LazyCommand(f"{_COMMANDS}.apply:apply", "Make the mesh run what manifests declare.", _WORKLOADS),
     "diff": LazyCommand(f"{_COMMANDS}.diff:diff", "Show what apply would change.", _WORKLOADS),
     "delete": LazyCommand(f"{_COMMANDS}.delete:delete", "Delete workloads, by manifest or by name.", _WORKLOADS),
     "scale": LazyCommand(f"{_COMMANDS}.scale:scale", "Change the number of replicas.", _WORKLOADS),
+    "rebalance": LazyCommand(
+        f"{_COMMANDS}.rebalance:rebalance", "Move replicas from crowded machines to emptier ones.", _WORKLOADS
+    ),
     "rollout": LazyCommand(f"{_COMMANDS}.rollout:rollout", "Watch, undo or restart a rollout.", _WORKLOADS),
     "get": LazyCommand(f"{_COMMANDS}.get:get", "List machines, workloads, pods or events.", _LOOKING),
     "describe": LazyCommand(f"{_COMMANDS}.describe:describe", "Show one thing with its events and reasons.", _LOOKING),
+    "cordon": LazyCommand(f"{_COMMANDS}.maintenance:cordon", "Have a machine take no new work.", _MACHINES),
+    "uncordon": LazyCommand(f"{_COMMANDS}.maintenance:uncordon", "Have a machine take work again.", _MACHINES),
+    "drain": LazyCommand(f"{_COMMANDS}.maintenance:drain", "Move everything from a machine to others.", _MACHINES),
     "logs": LazyCommand(f"{_COMMANDS}.logs:logs", "Print what a container writes.", _PODS),
     "exec": LazyCommand(f"{_COMMANDS}.exec:exec_", "Run a command in a container.", _PODS),
     "mesh": LazyCommand(f"{_COMMANDS}.mesh:mesh", "Create a mesh, or show which one this is.", _MESH),

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from beemesh_node.cli.errors import CliError, InvalidInputError
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.survey import survey_pods
-from beemesh_node.cli.targets import ResourceType, Target
+from beemesh_node.cli.targets import DECLARED, ResourceType, Target
 from beemesh_node.cli.terminal import note
 from beemesh_node.protocol.messages import ClaimReport
 
 
 async def find_pod(mesh: Mesh, target: Target) -> ClaimReport:
     """The pod that `target` names: itself, or of a workload's pods the best one. Raises `CliError`."""
-    if target.resource not in (ResourceType.PODS, ResourceType.DEPLOYMENTS, ResourceType.WORKLOADS) or not target.name:
+    if target.resource not in DECLARED or not target.name:
         raise InvalidInputError(f"{target} has no containers: name a pod or a workload, for example deployment/hello")
     reports, silent = await survey_pods(mesh.session, namespace=mesh.namespace, name=target.name)
     named = [report for report in reports if report.pod_name == target.name]

@@ -16,7 +16,7 @@ from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.messages import ClaimReport, EventReport, MachineEntry, WorkloadEntry
 from beemesh_node.protocol.record import Record
 from beemesh_node.workloads.errors import ManifestError
-from beemesh_node.workloads.kubernetes import deployment, event, node, pod
+from beemesh_node.workloads.kubernetes import deployment, event, node, pod, stateful_set
 from beemesh_node.workloads.spec import WorkloadSpec
 
 Shape = dict[str, Any]
@@ -74,9 +74,11 @@ class Specs:
 def workload_shape(
     spec: WorkloadSpec, record: Record, entry: WorkloadEntry, pods: Sequence[ClaimReport], now: int
 ) -> Shape:
-    """A declaration as the object that was declared: a Deployment, or a Pod with what is known of its replica."""
+    """A declaration as the object that was declared: a Pod with what is known of its replica, or what has replicas."""
     if record.kind == "Deployment":
         return deployment(spec, record, entry, pods, now)
+    if record.kind == "StatefulSet":
+        return stateful_set(spec, record, entry, pods, now)
     shape: Shape = {**spec.manifest, "metadata": {**spec.manifest["metadata"], "uid": record.uid}}
     shape["metadata"]["resourceVersion"] = str(record.sequence)
     replica = next((report for report in pods if report.claim.revision == spec.revision), None)

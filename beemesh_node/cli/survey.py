@@ -22,7 +22,7 @@ from beemesh_node.protocol.messages import (
 )
 from beemesh_node.protocol.record import AttestedRecord, open_record
 from beemesh_node.workloads.manifest import WORKLOADS
-from beemesh_node.workloads.names import workload_of
+from beemesh_node.workloads.names import workloads_of
 
 Chain = Callable[[bytes], Certificate]
 """Verifies a certificate's bytes against the trusted roots, without its dates."""
@@ -177,7 +177,7 @@ async def survey_pods(
     With the `name` of a pod or of its workload, those are asked who are responsible for the workload.
     """
     request = ListRequest(Resource.PODS, namespace=namespace, name=name)
-    names = [*((kind, name) for kind in WORKLOADS), ("Deployment", workload_of(name))] if name else []
+    names = [*((kind, name) for kind in WORKLOADS), *workloads_of(name)] if name else []
     answers = await ask_responsible(session, namespace, names, request)
     return merge_pods(report for reply in answers.replies.values() for report in reply.pods), answers.silent
 

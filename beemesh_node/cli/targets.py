@@ -15,13 +15,14 @@ class ResourceType(Enum):
     MACHINES = "machines"
     PODS = "pods"
     DEPLOYMENTS = "deployments"
+    STATEFULSETS = "statefulsets"
     WORKLOADS = "workloads"
     EVENTS = "events"
 
     @property
     def kind(self) -> str:
         """The kind of a declaration of this type; empty for what has none of its own."""
-        return {"pods": "Pod", "deployments": "Deployment"}.get(self.value, "")
+        return {"pods": "Pod", "deployments": "Deployment", "statefulsets": "StatefulSet"}.get(self.value, "")
 
     @property
     def singular(self) -> str:
@@ -35,6 +36,7 @@ ALIASES: dict[str, ResourceType] = {
         ResourceType.MACHINES: ("machines", "machine", "nodes", "node", "no"),
         ResourceType.PODS: ("pods", "pod", "po"),
         ResourceType.DEPLOYMENTS: ("deployments", "deployment", "deploy", "deployments.apps", "deployment.apps"),
+        ResourceType.STATEFULSETS: ("statefulsets", "statefulset", "sts", "statefulsets.apps", "statefulset.apps"),
         ResourceType.WORKLOADS: ("workloads", "workload", "wl"),
         ResourceType.EVENTS: ("events", "event", "ev"),
     }.items()
@@ -42,7 +44,7 @@ ALIASES: dict[str, ResourceType] = {
 }
 """Every accepted spelling of a type."""
 
-DECLARED = (ResourceType.DEPLOYMENTS, ResourceType.PODS, ResourceType.WORKLOADS)
+DECLARED = (ResourceType.DEPLOYMENTS, ResourceType.STATEFULSETS, ResourceType.PODS, ResourceType.WORKLOADS)
 """Types whose members an operator declares and may delete."""
 
 
@@ -62,7 +64,7 @@ def resource_type(word: str) -> ResourceType:
     found = ALIASES.get(word.lower())
     if found is None:
         known = ", ".join(resource.value for resource in ResourceType)
-        raise InvalidInputError(f"{word!r} is not a type: use one of {known} (short: no, po, deploy, wl, ev)")
+        raise InvalidInputError(f"{word!r} is not a type: use one of {known} (short: no, po, deploy, sts, wl, ev)")
     return found
 
 

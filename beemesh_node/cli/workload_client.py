@@ -143,8 +143,14 @@ class WorkloadClient:
         live, under = await self._live(bundle[0])
         now = self._mesh.session.mesh_time_ms
         if live is None:
-            return changes.create(self._mesh.operator.certificate.mesh_id, bundle, under, now)
+            return self.created(bundle, under)
         return changes.change(live, changes.applied(live, bundle), now) or live
+
+    def created(self, bundle: Sequence[KubernetesObject], earlier: Sequence[Declaration]) -> Change:
+        """A new declaration of `bundle`, under a name that `earlier` ones had."""
+        session = self._mesh.session
+        mesh_id = self._mesh.operator.certificate.mesh_id
+        return changes.create(mesh_id, bundle, earlier, session.mesh_time_ms, session.guardians)
 
     async def _change(self, live: Live, bundle: Sequence[KubernetesObject], action: str) -> Outcome:
         wanted = changes.change(live, bundle, self._mesh.session.mesh_time_ms, action)

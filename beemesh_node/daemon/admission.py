@@ -10,11 +10,12 @@ from beemesh_node.healing.declaration import Declaration
 from beemesh_node.protocol.block import check_block, open_block, parse_cid
 from beemesh_node.protocol.certificate import Role
 from beemesh_node.protocol.errors import ProtocolError
-from beemesh_node.protocol.ids import Uid
+from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import KeyedBlock
 from beemesh_node.protocol.record import AttestedRecord, open_record
 from beemesh_node.protocol.trust import TrustStore
 from beemesh_node.workloads.errors import ManifestError
+from beemesh_node.workloads.pod import LocalVolume
 from beemesh_node.workloads.spec import WorkloadSpec
 
 MAX_BLOCKS = 64
@@ -65,6 +66,11 @@ def admit(raw: bytes, blocks: Mapping[str, KeyedBlock], trust: TrustStore) -> Ad
         return Admitted(attested, _named_by(attested), None, ())
     named = _named(attested, blocks, subject)
     spec = _specification(attested, named, subject)
+    if spec.leased != bool(record.voters):
+        raise AdmissionError(
+            "Invalid",
+            f"{subject}: whether its replicas need leases cannot change: delete it, and apply the manifest again",
+        )
     for need in sorted(spec.needs):
         verb = need.lower()
         if not owner.allows(verb, record.namespace):
@@ -116,6 +122,7 @@ def _named_by(attested: AttestedRecord) -> Declaration:
         sequence=record.sequence,
         deleted=record.deleted,
         digest=attested.digest,
+        voters=tuple(MachineId(voter) for voter in record.voters),
     )
 
 
@@ -128,7 +135,9 @@ def _declaration(attested: AttestedRecord, spec: WorkloadSpec) -> Declaration:
         max_unavailable=spec.max_unavailable,
         min_ready_seconds=spec.min_ready_seconds,
         progress_deadline_seconds=spec.progress_deadline_seconds,
-        requirements=spec.requirements,
+        requirements=replace(spec.requirements, leased=spec.leased),
         labels=spec.template.labels,
         restart_policy=spec.template.restart_policy,
+        rollout=spec.rollout,
+        binds=any(isinstance(volume.source, LocalVolume) for volume in spec.template.volumes),
     )

@@ -10,23 +10,27 @@ from typing import TypeAlias
 import trio
 
 from beemesh_node.healing.core import Core
-from beemesh_node.healing.effects import Effect, Reply, Token
+from beemesh_node.healing.effects import Effect, Reply, Said, Token
 from beemesh_node.healing.events import Asked, AssignmentOffered, Event, Wakeup
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import (
-    AssignmentReply,
-    Bid,
     ClaimQuery,
-    ClaimReply,
     ClaimsQuery,
     KeepQuery,
-    KeepReply,
+    LeaseQuery,
+    LeaseRequest,
+    MoveRequest,
     Task,
+    VoterProposal,
 )
 
 _QUEUE = 4096
 """Events that wait for the core at most; who brings more waits too."""
 
+Question: TypeAlias = (
+    Task | ClaimQuery | ClaimsQuery | KeepQuery | MoveRequest | LeaseRequest | LeaseQuery | VoterProposal
+)
+"""What others ask the core."""
 Perform: TypeAlias = Callable[[Sequence[Effect]], Awaitable[None]]
 
 
@@ -38,13 +42,13 @@ class Decisions:
         self._send, self._receive = trio.open_memory_channel[Event](_QUEUE)
         self._tokens = itertools.count(1)
         self._decided = trio.Event()
-        self._waiting: dict[Token, trio.MemorySendChannel[Bid | AssignmentReply | ClaimReply | KeepReply]] = {}
+        self._waiting: dict[Token, trio.MemorySendChannel[Said]] = {}
 
     async def put(self, event: Event) -> None:
         """Tell the core something; returns once it is queued, in order."""
         await self._send.send(event)
 
-    async def answer_to(self, sender: MachineId, question: Task | ClaimQuery | ClaimsQuery | KeepQuery) -> object:
+    async def answer_to(self, sender: MachineId, question: Question) -> object:
         """Put a member's question to the core and wait for its answer; the caller bounds the time."""
         return await self._asked(lambda token: Asked(token, sender, question))
 
@@ -76,7 +80,7 @@ class Decisions:
 
     async def _asked(self, event: Callable[[Token], Event]) -> object:
         token = Token(next(self._tokens))
-        send, receive = trio.open_memory_channel[Bid | AssignmentReply | ClaimReply | KeepReply](1)
+        send, receive = trio.open_memory_channel[Said](1)
         self._waiting[token] = send
         try:
             await self.put(event(token))

@@ -17,12 +17,16 @@ import trio
 from beemesh_node import __version__
 from beemesh_node.crypto import use_provider
 from beemesh_node.crypto.errors import CryptoError
+from beemesh_node.daemon.ballots import Ballots
+from beemesh_node.daemon.beats import Beats
 from beemesh_node.daemon.config import DaemonConfig
 from beemesh_node.daemon.decisions import Decisions
 from beemesh_node.daemon.enrolment import EnrolmentError, load_membership
+from beemesh_node.daemon.lease_questions import LeaseQuestions
 from beemesh_node.daemon.listing import Listing
 from beemesh_node.daemon.local_socket import LocalSocketError, bind_local_socket, serve_local_socket
 from beemesh_node.daemon.logs import configure_logs
+from beemesh_node.daemon.maintenance import MaintenanceDesk
 from beemesh_node.daemon.member import LocalMachine
 from beemesh_node.daemon.notify import ServiceManager
 from beemesh_node.daemon.peers import Peers
@@ -34,14 +38,15 @@ from beemesh_node.daemon.questions import Questions
 from beemesh_node.daemon.registry import Registry
 from beemesh_node.daemon.self_description import SelfDescription
 from beemesh_node.daemon.state_key import StateKeyError, state_key
-from beemesh_node.daemon.store import CLAIMS, Store, StoreError
+from beemesh_node.daemon.store import CLAIMS, Store, StoreError, next_life
 from beemesh_node.daemon.streams import Streams
 from beemesh_node.daemon.ways import Ways
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.core import Core
 from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.effects import HeldClaim
-from beemesh_node.healing.events import Adopted, DeclarationStored, RecordErased, TimeSet
+from beemesh_node.healing.events import Adopted, DeclarationStored, RecordErased, Restarting, TimeSet
+from beemesh_node.membership.cadence import WATCHED_LEAST
 from beemesh_node.messaging.exchange import Exchange
 from beemesh_node.messaging.gatekeeper import MemberGatekeeper
 from beemesh_node.network.api import Host, HostConfig, NetworkError
@@ -56,6 +61,8 @@ log = structlog.get_logger()
 
 _TIME_EVERY = 30.0
 _LEAVE_WITHIN = 1.0
+_PREPARE_WITHIN = 1.5
+_LOOK_EVERY = 0.02
 
 _FATAL = (
     CryptoError, EnrolmentError, LocalSocketError, NetworkError, OSError, ProtocolError, StateKeyError, StoreError,
@@ -96,6 +103,8 @@ async def _run(config: DaemonConfig) -> None:
             nursery.start_soon(serve_local_socket, Path(config.local_socket), listener, node.status)
             await _until_stopped(machine)
             service.stopping()
+            with trio.move_on_after(_PREPARE_WITHIN):
+                await node.prepare_restart()
             with trio.move_on_after(_LEAVE_WITHIN):
                 await node.presence.leave(restarting=True)
             nursery.cancel_scope.cancel()
@@ -154,24 +163,36 @@ class Node:
         self._store, self._limiter, self._nursery = store, limiter, nursery
         self._kept_by = state_key_kept_by
         certificate = machine.membership.certificate
-        core_config = Config(seed=secrets.token_bytes(16), started_at_ms=machine.mesh_time())
+        core_config = Config(
+            seed=secrets.token_bytes(16),
+            life=next_life(store),
+            least_lifetime=WATCHED_LEAST,
+        )
         self._decisions = Decisions(Core(certificate.machine_id, core_config))
         self._exchange = Exchange(host, machine.member, relays=True)
         self._description = SelfDescription(config, machine, host, self._decisions.core)
         self._pods = Pods(self._description.runtime_config(), registry, self._decisions.put)
         self._description.pods = self._pods
+        self._beats = Beats(certificate.machine_id, host, machine.member, self._decisions.put, nursery)
         self.presence = PresenceService(
-            host, machine.member, self._exchange, self._description.presence, self._decisions.put
+            host, machine.member, self._exchange, self._description.presence, self._beats.put, self._beats
         )
+        self._beats.speak_through(self.presence)
         ways = Ways(host, self.presence.addresses_of)
         self._exchange.reach_by(ways.reach)
+        self._maintenance = MaintenanceDesk(store, limiter, self._decisions, self._cordoned)
         self._peers = Peers(self._exchange, machine.member.contacts, host, ways)
         self._blocks = BlockProvider(host.provide, self._held_blocks)
-        self._performer = Performer(self._decisions, self._peers, self._pods, registry, store, limiter, nursery)
+        self._ballots = Ballots(store, limiter, registry, machine.member)
+        self._performer = Performer(
+            self._decisions, self._peers, self._pods, registry, store, self._ballots, limiter, nursery
+        )
 
     async def start(self, service: ServiceManager) -> None:
         """Take up what the disk holds, then begin everything; returns when others can be answered."""
         stored = await self._registry.load()
+        held, voter_sets = await self._ballots.load()
+        await self._decisions.put(held)  # before anybody can ask a voter
         self._registry.announce = self._stored
         self._registry.announce_erased = self._erased
         listing = Listing(self._decisions, self._registry, self.presence, self._machine.member, self._host)
@@ -182,16 +203,22 @@ class Node:
         self._exchange.answer(
             {
                 **questions.handlers,
+                **LeaseQuestions(self._decisions, self._registry, self._ballots).handlers,
                 **Streams(self._pods).handlers,
+                **self._maintenance.handlers,
                 ListRequest: listing.answer,
             }
         )
         self._nursery.start_soon(self._decisions.run, self._performer.perform)
         await self._tell_time()
+        await self._maintenance.start()
         for declaration in stored:
             await self._decisions.put(DeclarationStored(declaration))
+        for shown in voter_sets:
+            await self._decisions.put(shown)
         for task in (self._keep_time, self._machine.keep, self.presence.run, service.watchdog, self._look_around):
             self._nursery.start_soon(task)
+        self._nursery.start_soon(self._beats.run)
         self._nursery.start_soon(self._blocks.run)
         self._nursery.start_soon(self._pods.run, self._adopt)
         certificate = self._machine.membership.certificate
@@ -205,6 +232,12 @@ class Node:
             declarations=len(stored),
             state_key=self._kept_by,
         )
+
+    async def prepare_restart(self) -> None:
+        """Have the leases of this machine's pods last until the daemon is back; returns once they do."""
+        await self._decisions.put(Restarting())
+        while not self._decisions.core.leases_last(trio.current_time()):  # noqa: ASYNC110 - the core tells nobody
+            await trio.sleep(_LOOK_EVERY)
 
     def status(self) -> Mapping[str, Any]:
         """What the local socket tells."""
@@ -224,10 +257,18 @@ class Node:
             "peers": len(self._host.peers()),
             "declarations": len(self._registry),
             "pods": len(self._decisions.core.own_claims()),
+            "maintenance": self._decisions.core.maintenance.name.lower(),
             "faults": self._performer.faults,
+            "detection": dict(self._beats.status()),
             "refused": self._machine.member.counters.snapshot(),
             "network": dict(self._host.counters),
         }
+
+    async def _cordoned(self, cordoned: bool) -> None:
+        self._description.cordoned = cordoned
+        if self._decisions.core.adopted:  # else it is told with the rest
+            await self._decisions.put(self._description.local())
+        self.presence.changed()
 
     async def _stored(self, declaration: Declaration, fresh: bool) -> None:
         holding = self._registry.get(declaration.uid)

@@ -10,7 +10,10 @@ import msgspec
 import structlog
 import trio
 
+from beemesh_node.crypto.errors import CryptoError
+from beemesh_node.daemon.ballots import Ballots, written
 from beemesh_node.daemon.decisions import Decisions
+from beemesh_node.daemon.lease_clock import LeaseClock
 from beemesh_node.daemon.peers import Peers
 from beemesh_node.daemon.pods import Pods
 from beemesh_node.daemon.registry import Registry
@@ -21,18 +24,24 @@ from beemesh_node.healing.effects import (
     Effect,
     EraseRecord,
     ForgetClaim,
+    FormVoterSet,
     Note,
     OfferRelease,
     PersistClaim,
+    PersistVoter,
     PushRecord,
     Reply,
+    SetGuard,
+    ShowVoterSets,
     StartPod,
     StopPod,
     Tell,
     Token,
+    VoteCast,
 )
 from beemesh_node.healing.events import Answered, PodStartFailed, RecordHeld, Unanswered
 from beemesh_node.messaging.errors import MeshError
+from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import (
     Ack,
@@ -44,14 +53,19 @@ from beemesh_node.protocol.messages import (
     EventReport,
     KeepQuery,
     KeepReply,
+    LeaseReply,
+    LeaseRequest,
     Release,
     Task,
+    VoterAnswer,
+    VoterProposal,
 )
 
 log = structlog.get_logger()
 
 _TELL_WITHIN = 5.0
 _PUSH_WITHIN = 10.0
+_WITHHELD = "the votes of this machine cannot be written: check free space (df)"
 
 _Answer: TypeAlias = type[Bid] | type[AssignmentReply] | type[ClaimReply] | type[KeepReply]
 
@@ -66,6 +80,7 @@ class Performer:
         pods: Pods,
         registry: Registry,
         store: Store,
+        ballots: Ballots,
         limiter: trio.CapacityLimiter,
         nursery: trio.Nursery,
     ) -> None:
@@ -75,7 +90,11 @@ class Performer:
         self._pods = pods
         self._registry = registry
         self._store = store
+        self._ballots = ballots
         self._limiter = limiter
+        self._clock = LeaseClock()
+        self._unwritten: dict[tuple[str, str], bytes] = {}
+        """State of voters that could not be written: while there is any, no voter here answers."""
         self._nursery = nursery
         self.faults = 0
         """Effects that failed in a way that was not foreseen."""
@@ -88,12 +107,23 @@ class Performer:
                 case StartPod(identity) if identity.pod_uid in unwritten:
                     failed = PodStartFailed(identity.pod_uid, "StateNotWritten", unwritten[identity.pod_uid])
                     self._nursery.start_soon(self._decisions.put, failed)
+                case Reply(_, LeaseReply() | VoteCast()) if self._unwritten:
+                    log.warning("a voter's answer is withheld: its state cannot be written")
+                case StartPod(identity, float()) if self._unwritten:
+                    failed = PodStartFailed(identity.pod_uid, "StateNotWritten", _WITHHELD, retryable=True)
+                    self._nursery.start_soon(self._decisions.put, failed)
                 case Reply():
                     self._decisions.reply(effect)
-                case StartPod(identity):
-                    self._nursery.start_soon(self._pods.start, identity)
-                case StopPod(identity):
-                    self._nursery.start_soon(self._pods.stop, identity)
+                case StartPod(identity, deadline, term):
+                    log.info("pod begins", uid=identity.uid, slot=identity.slot, pod=identity.pod_uid)
+                    end = None if deadline is None else self._clock.deadline(deadline)
+                    self._nursery.start_soon(self._pods.start, identity, end, term)
+                case SetGuard(identity, deadline):
+                    self._nursery.start_soon(
+                        self._contained, self._pods.renew, identity, self._clock.deadline(deadline)
+                    )
+                case StopPod(identity, grace):
+                    self._nursery.start_soon(self._pods.stop, identity, grace)
                 case Ask():
                     self._nursery.start_soon(self._contained, self._ask, effect)
                 case Assign():
@@ -102,13 +132,17 @@ class Performer:
                     self._nursery.start_soon(self._contained, self._tell, machine, payload)
                 case OfferRelease():
                     self._nursery.start_soon(self._contained, self._release, effect)
+                case ShowVoterSets(uid, machine):
+                    self._nursery.start_soon(self._contained, self._tell, machine, self._ballots.known(uid))
+                case FormVoterSet():
+                    self._nursery.start_soon(self._contained, self._form, effect)
                 case PushRecord(uid, machine):
                     self._nursery.start_soon(self._contained, self._push, uid, machine)
                 case EraseRecord(uid, stamp):
                     self._nursery.start_soon(self._contained, self._erase, uid, stamp)
                 case Note(event):
                     self._note(event)
-                case PersistClaim() | ForgetClaim():
+                case PersistClaim() | ForgetClaim() | PersistVoter():
                     pass  # written above
 
     async def _contained(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
@@ -124,26 +158,66 @@ class Performer:
         held = [effect.claim for effect in effects if isinstance(effect, PersistClaim)]
         puts = {(CLAIMS, claim.identity.pod_uid): msgspec.json.encode(claim) for claim in held}
         gone = tuple((CLAIMS, e.pod_uid) for e in effects if isinstance(e, ForgetClaim))
-        if not puts and not gone:
+        self._unwritten.update(written(effect.voter) for effect in effects if isinstance(effect, PersistVoter))
+        if not puts and not gone and not self._unwritten:
             return {}
+        puts.update(self._unwritten)
         try:
             await trio.to_thread.run_sync(self._store.write, puts, gone, limiter=self._limiter)
         except StoreError as error:
-            log.warning("claims cannot be written", error=str(error))
-            return {pod_uid: str(error) for _, pod_uid in puts}
+            log.warning("state cannot be written", error=str(error))
+            return {claim.identity.pod_uid: str(error) for claim in held}
+        self._unwritten.clear()
         return {}
 
     async def _ask(self, effect: Ask) -> None:
-        payload: object = effect.payload
-        reply: _Answer = ClaimReply
         match effect.payload:
+            case LeaseRequest():
+                await self._ask_lease(effect)
+            case VoterProposal():
+                await self._ask_vote(effect, effect.payload)
             case Task():
-                reply = Bid
+                await self._answered(effect.token, effect.machine, effect.payload, Bid, effect.timeout)
             case KeepQuery() as query:
-                reply = KeepReply
                 holding = self._registry.get(Uid(query.uid))
-                payload = replace(query, blocks=tuple(holding.blocks) if holding is not None else ())
-        await self._answered(effect.token, effect.machine, payload, reply, effect.timeout)
+                whole = replace(query, blocks=tuple(holding.blocks) if holding is not None else ())
+                await self._answered(effect.token, effect.machine, whole, KeepReply, effect.timeout)
+            case _:
+                await self._answered(effect.token, effect.machine, effect.payload, ClaimReply, effect.timeout)
+
+    async def _ask_lease(self, effect: Ask) -> None:
+        """Ask a voter. What it grants counts from now, by the clock of the guards."""
+        mark = self._clock.mark()
+        try:
+            answer = await self._peers.ask(effect.machine, effect.payload, LeaseReply, timeout=effect.timeout)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the core waits for one answer or this
+            log.debug("no answer of a voter", machine=effect.machine, error=repr(error))
+            await self._decisions.put(Unanswered(effect.token, str(error)))
+            return
+        if self._clock.awake_since(mark):
+            await self._decisions.put(Answered(effect.token, answer))
+        else:
+            await self._decisions.put(Unanswered(effect.token, "this machine slept meanwhile"))
+
+    async def _ask_vote(self, effect: Ask, proposal: VoterProposal) -> None:
+        try:
+            answer = await self._peers.ask(effect.machine, proposal, VoterAnswer, timeout=effect.timeout)
+            self._ballots.count(effect.machine, proposal, answer)
+        except (MeshError, ProtocolError, CryptoError) as error:
+            log.info("no vote", machine=effect.machine, uid=proposal.uid, error=str(error))
+            await self._decisions.put(Unanswered(effect.token, str(error)))
+        else:
+            await self._decisions.put(Answered(effect.token, answer))
+
+    async def _form(self, effect: FormVoterSet) -> None:
+        try:
+            shown = await self._ballots.form(effect)
+        except (StoreError, ProtocolError, CryptoError) as error:
+            log.warning("voter set not formed", uid=effect.uid, number=effect.number, error=str(error))
+            return
+        if shown is not None:
+            log.info("voter set in force", uid=effect.uid, number=effect.number, voters=effect.members)
+            await self._decisions.put(shown)
 
     async def _assign(self, effect: Assign) -> None:
         holding = self._registry.get(effect.uid)
@@ -151,7 +225,8 @@ class Performer:
             await self._decisions.put(Unanswered(effect.token, "a newer record is in force"))
             return
         record = holding.attested.record
-        assignment = Assignment(effect.task_id, holding.attested.raw, holding.blocks[record.cid], effect.slots)
+        block = holding.blocks[record.cid]
+        assignment = Assignment(effect.task_id, holding.attested.raw, block, effect.slots, effect.preempt)
         await self._answered(effect.token, effect.machine, assignment, AssignmentReply, effect.timeout)
 
     async def _answered(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 import structlog
@@ -12,15 +13,19 @@ from beemesh_node.daemon.registry import Registry
 from beemesh_node.healing.events import Event, PodChanged, PodEnded, PodStartFailed
 from beemesh_node.protocol.ids import Uid
 from beemesh_node.runtime.config import RuntimeConfig
-from beemesh_node.runtime.errors import NoSuchPodError, RuntimeUnavailableError, StartError
-from beemesh_node.runtime.runtime import Runtime, open_runtime
-from beemesh_node.workloads.pod import PodIdentity, PodPhase, PodSpec, PodStatus
+from beemesh_node.runtime.errors import GuardError, NoSuchPodError, RuntimeUnavailableError, StartError
+from beemesh_node.runtime.opening import open_runtime
+from beemesh_node.runtime.runtime import Runtime
+from beemesh_node.workloads.pod import Container, EnvVar, PodIdentity, PodPhase, PodSpec, PodStatus, PodTemplate
 
 log = structlog.get_logger()
 
 _REOPEN_FIRST, _REOPEN_MOST = 0.5, 15.0
 """Seconds between attempts to reach a Podman that is not there yet."""
 _REMOVE_AGAIN = 5.0
+
+LEASE_TERM = "BEEMESH_LEASE_TERM"
+"""The variable that tells a leased pod the term of its lease; every later holder of the slot has a greater one."""
 
 Put: TypeAlias = Callable[[Event], Awaitable[None]]
 
@@ -36,6 +41,8 @@ class Pods:
         self._runtime: Runtime | None = None
         self._starting: set[str] = set()
         self._ending: set[str] = set()
+        self._deadlines: dict[str, float] = {}
+        """Newer ends of leases of pods that are starting."""
         self.fault = "Podman has not answered yet"
         """Why no pod can be started here at all; empty when they can."""
 
@@ -111,8 +118,23 @@ class Pods:
         log.info("pod adopted by its record", pod=identity.pod_uid, revision=identity.revision)
         return True
 
-    async def start(self, identity: PodIdentity) -> None:
-        """Start a pod from the template of its record; what went wrong becomes an event."""
+    async def renew(self, identity: PodIdentity, deadline: float) -> None:
+        """Let a leased pod run until `deadline` (CLOCK_BOOTTIME); one that is only starting gets it from its start."""
+        if identity.pod_uid in self._starting:
+            self._deadlines[identity.pod_uid] = deadline
+        if self._runtime is not None:
+            try:
+                await self._runtime.renew(identity, deadline)
+            except NoSuchPodError as error:
+                log.debug("lease not handed on", pod=identity.pod_uid, error=str(error))
+            except GuardError as error:
+                log.warning("guard does not follow its lease", pod=identity.pod_uid, error=str(error))
+
+    async def start(self, identity: PodIdentity, deadline: float | None = None, term: int = 0) -> None:
+        """Start a pod from the template of its record; what went wrong becomes an event.
+
+        A leased one has a `deadline` (CLOCK_BOOTTIME) and is told the `term` of its lease.
+        """
         if identity.pod_uid in self._ending:
             return  # asked for before its end, though its task came to run after
         runtime = self._runtime
@@ -128,7 +150,10 @@ class Pods:
             return
         self._starting.add(identity.pod_uid)
         try:
-            await runtime.start(PodSpec(identity, spec.template))
+            template = spec.template if deadline is None else _with_term(spec.template, term)
+            await runtime.start(PodSpec(identity, template, leased=deadline is not None), deadline)
+            if (later := self._deadlines.get(identity.pod_uid)) is not None:
+                await self.renew(identity, later)
         except StartError as error:
             await self._put(PodStartFailed(identity.pod_uid, error.reason, error.message))
         except NoSuchPodError:
@@ -141,15 +166,16 @@ class Pods:
             await self._put(PodStartFailed(identity.pod_uid, "InternalError", message))
         finally:
             self._starting.discard(identity.pod_uid)
+            self._deadlines.pop(identity.pod_uid, None)
 
-    async def stop(self, identity: PodIdentity) -> None:
-        """End a pod within its own grace period and remove it, trying until Podman lets it go."""
+    async def stop(self, identity: PodIdentity, grace: float | None = None) -> None:
+        """End a pod within `grace` seconds (None: its own) and remove it, trying until Podman lets it go."""
         self._ending.add(identity.pod_uid)
         while True:
             runtime = self._runtime
             if runtime is not None:
                 try:
-                    await runtime.stop(identity)
+                    await runtime.stop(identity, grace)
                 except NoSuchPodError:
                     pass  # nothing to end; what may be left of it is removed all the same
                 except RuntimeUnavailableError as error:
@@ -167,3 +193,13 @@ class Pods:
             await trio.sleep(_REMOVE_AGAIN)
         self._ending.discard(identity.pod_uid)
         await self._put(PodEnded(identity.pod_uid))
+
+
+def _with_term(template: PodTemplate, term: int) -> PodTemplate:
+    """The template, told the term of its lease: storage that must never see two writers takes the greater one."""
+    told = EnvVar(LEASE_TERM, str(term))
+
+    def tell(containers: tuple[Container, ...]) -> tuple[Container, ...]:
+        return tuple(replace(each, env=(*(e for e in each.env if e.name != LEASE_TERM), told)) for each in containers)
+
+    return replace(template, containers=tell(template.containers), init_containers=tell(template.init_containers))

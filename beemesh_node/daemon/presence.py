@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from dataclasses import replace
+from typing import Protocol, TypeAlias
 
 import structlog
 import trio
 
 from beemesh_node.healing.events import Event, MemberGone, MemberSeen
-from beemesh_node.membership.cadence import lifetime, presence_period
+from beemesh_node.membership.cadence import WATCHED_LEAST, lifetime, presence_period
+from beemesh_node.membership.detection import Life
 from beemesh_node.membership.member import Member, member_of
 from beemesh_node.messaging.directory import Contact
 from beemesh_node.messaging.exchange import Exchange
@@ -19,7 +21,7 @@ from beemesh_node.network.api import Gone, Host, NetworkError, Verdict
 from beemesh_node.protocol.counters import Refusal, Refused, UnknownSender
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import MachineId, PeerId
-from beemesh_node.protocol.messages import Leaving, Presence
+from beemesh_node.protocol.messages import DeathNotice, Leaving, Presence
 from beemesh_node.protocol.opener import Opened
 
 log = structlog.get_logger()
@@ -36,11 +38,35 @@ Describe: TypeAlias = Callable[[int, int], Presence]
 Put: TypeAlias = Callable[[Event], Awaitable[None]]
 
 
+class Detection(Protocol):
+    """Finds out who is dead."""
+
+    def present(self, machine: MachineId, life: Life, sequence: int) -> bool:
+        """Take in that a machine told of itself, this one included; False if that is from before its death."""
+        ...
+
+    def left(self, machine: MachineId) -> None:
+        """Take in that a machine is no member any more."""
+        ...
+
+    def accused(self, accuser: MachineId, notice: DeathNotice) -> None:
+        """Take in a death notice of a member."""
+        ...
+
+    def neighbours(self) -> frozenset[MachineId]:
+        """Who is to be kept connected in any case."""
+        ...
+
+
 class PresenceService:
     """Tells of this machine, and takes in what others tell of themselves."""
 
-    def __init__(self, host: Host, member: LocalMember, exchange: Exchange, describe: Describe, put: Put) -> None:
-        """`put` tells the decision core."""
+    def __init__(
+        self, host: Host, member: LocalMember, exchange: Exchange, describe: Describe, put: Put, detection: Detection
+    ) -> None:
+        """`put` tells the decision core, in order with what `detection` finds out."""
+        self._detection = detection
+        self._incarnation = 0
         self._host = host
         self._member = member
         self._exchange = exchange
@@ -67,6 +93,26 @@ class PresenceService:
         """Tell of this machine soon: something about it is different."""
         self._changed.set()
 
+    # ---- what detection wants (see `beats.Voice`)
+
+    async def notice(self, notice: DeathNotice) -> None:
+        """Sign a death notice and send it to everyone."""
+        await self._publish(notice)
+
+    def contradict(self, incarnation: int) -> None:
+        """Tell of this machine at once, as of this incarnation."""
+        self._incarnation = incarnation
+        self._changed.set()
+
+    def gone(self, machine: MachineId) -> None:
+        """Count a machine no more: it is dead."""
+        if self._expires.pop(machine, None) is not None:
+            self._want()
+
+    def keep_connected(self) -> None:
+        """Who is to be kept connected in any case has changed."""
+        self._want()
+
     async def run(self) -> None:
         """Speak and listen, for ever."""
         heard = self._host.subscribe(PRESENCE_TOPIC, self._judge)
@@ -86,14 +132,17 @@ class PresenceService:
             self._drop_silent()
             period = presence_period(len(self._expires) + 1)
             self._sequence += 1
-            self.own = self._describe(self._sequence, round(period * 1000))
+            described = self._describe(self._sequence, round(period * 1000))
+            self.own = replace(described, incarnation=self._incarnation)
+            me = self._member.session.certificate.machine_id
+            self._detection.present(me, Life(self.own.started_at, self._incarnation), self._sequence)
             await self._publish(self.own)
             began = trio.current_time()
             with trio.move_on_after(period):
                 await self._changed.wait()
             await trio.sleep_until(began + SHORTEST_GAP)
 
-    async def _publish(self, payload: Presence | Leaving) -> None:
+    async def _publish(self, payload: Presence | Leaving | DeathNotice) -> None:
         secret = self._member.present_epoch
         if secret is None:
             return
@@ -114,6 +163,8 @@ class PresenceService:
             return Verdict.IGNORE
         if isinstance(opened.payload, Leaving):
             await self._left(contact, opened.payload)
+        elif isinstance(opened.payload, DeathNotice):
+            self._detection.accused(contact.machine, opened.payload)
         elif isinstance(opened.payload, Presence):
             try:
                 await self._seen(contact, opened.payload)
@@ -138,10 +189,13 @@ class PresenceService:
         if known is not None and (presence.started_at, presence.sequence) <= (known[0].started_at, known[0].sequence):
             return
         self._member.contacts.learn(contact.certificate_bytes, presence.statement, self._member.mesh_time())
+        life = Life(presence.started_at, presence.incarnation)
+        if not self._detection.present(contact.machine, life, presence.sequence):
+            return
         now = trio.current_time()
         news = known is None or contact.machine not in self._expires or known[0].addresses != presence.addresses
         self._newest[contact.machine] = (presence, now)
-        self._expires[contact.machine] = now + lifetime(presence.period_ms / 1000)
+        self._expires[contact.machine] = now + lifetime(presence.period_ms / 1000, WATCHED_LEAST)
         if news:
             self._want()
         await self._put(MemberSeen(_member(contact, presence)))
@@ -150,6 +204,7 @@ class PresenceService:
         self._newest.pop(contact.machine, None)
         if self._expires.pop(contact.machine, None) is not None:
             self._want()
+        self._detection.left(contact.machine)
         await self._put(MemberGone(contact.machine, "it said that it leaves", leaving.restarting))
 
     def _drop_silent(self) -> None:
@@ -158,14 +213,20 @@ class PresenceService:
         silent = [machine for machine, expires in self._expires.items() if expires < now]
         for machine in silent:
             del self._expires[machine]
+            self._detection.left(machine)
         if silent:
             self._want()
 
     def _want(self) -> None:
-        """Keep connections to the machines with the lowest ids: the same for everybody, so that most are shared."""
+        """Keep connections to those that are watched or watch us, and then to the machines with the lowest ids.
+
+        These are the same for everybody, so that most connections are shared.
+        """
         heard = self._newest
         silent = sorted(heard.keys() - self._expires.keys(), key=lambda machine: (-heard[machine][1], machine))
-        here = sorted(self._expires)[: MAX_WANTED - min(len(silent), FOR_SILENT)]
+        close = self._detection.neighbours()
+        first = sorted(self._expires, key=lambda machine: (machine not in close, machine))
+        here = first[: MAX_WANTED - min(len(silent), FOR_SILENT)]
         wanted: dict[PeerId, tuple[str, ...]] = {}
         for machine in (*here, *silent[: MAX_WANTED - len(here)]):
             contact = self._member.contacts.by_machine(machine)

@@ -109,7 +109,7 @@ class Questions:
             return _outdated(assignment, "another guardian has a newer record")
         log.info("assignment", task=assignment.task_id.hex(), uid=declaration.uid, slots=len(assignment.slots))
         return await self._decisions.assigned(
-            lambda token: AssignmentOffered(token, question.machine, declaration, assignment.slots)
+            lambda token: AssignmentOffered(token, question.machine, declaration, assignment.slots, assignment.preempt)
         )
 
     async def _surpassed(self, declaration: Declaration, sender: MachineId) -> bool:
@@ -136,7 +136,8 @@ class Questions:
         return any(newer)
 
     async def _reports(self, question: Question) -> Ack:
-        await self._decisions.put(ClaimsReported(question.machine, question.payload.reports))
+        told: ClaimReports = question.payload
+        await self._decisions.put(ClaimsReported(question.machine, told.reports, told.events))
         return Ack()
 
     async def _release(self, question: Question) -> Ack:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import structlog
+import trio
 
 from beemesh_node import __version__
 from beemesh_node.daemon.config import DaemonConfig
@@ -36,8 +37,10 @@ class SelfDescription:
         self._started_at = machine.mesh_time()
         self._info: RuntimeInfo | None = None
         self._images: frozenset[str] = frozenset()
+        self._guards = False
         self._last: LocalChanged | None = None
         self.pods: Pods | None = None
+        self.cordoned = False
 
     def runtime_config(self) -> RuntimeConfig:
         """What the runtime is told at its start."""
@@ -68,7 +71,7 @@ class SelfDescription:
             addresses=tuple(self._host.addresses()),
             labels=self._config.labels,
             taints=tuple(Taint(taint.key, taint.value, taint.effect) for taint in self._config.taints),
-            unschedulable=False,
+            unschedulable=self.cordoned,
             cpu_allocatable=cpu,
             memory_allocatable=memory,
             cpu_reserved=reserved.cpu,
@@ -90,25 +93,31 @@ class SelfDescription:
     async def local_changed(self, runtime: Runtime) -> LocalChanged:
         """What the core has to know of this machine. Raises `RuntimeUnavailableError`."""
         self._info = await runtime.info()
+        self._guards = self._info.guards
+        if self._info.guards_reason:
+            log.warning("no leased pods here", reason=self._info.guards_reason)
         self._images = await runtime.images()
-        return self._local()
+        return self.local()
 
     async def refreshed(self, runtime: Runtime) -> LocalChanged | None:
-        """The same, if something about it is different; None too while Podman does not answer."""
-        try:
-            self._images = await runtime.images()
-        except RuntimeUnavailableError as error:
-            log.debug("images not looked at", error=str(error))
+        """The same, if something about it is different. A Podman that does not answer is not waited for."""
+        if runtime.available:
+            with trio.move_on_after(self.LOOK_EVERY):
+                try:
+                    self._images = await runtime.images()
+                except RuntimeUnavailableError as error:
+                    log.debug("images not looked at", error=str(error))
         last = self._last
-        local = self._local()
+        local = self.local()
         return None if local == last else local
 
-    def _local(self) -> LocalChanged:
+    def local(self) -> LocalChanged:
+        """What the core has to know of this machine, of which only Podman's part may not be of this moment."""
         certificate = self._machine.membership.certificate
         member = member_of(
             certificate.machine_id, certificate.name, certificate.guardian, certificate.labels, self.presence(0, 0)
         )
-        self._last = LocalChanged(member, self._images, self._config.max_pods, self.address)
+        self._last = LocalChanged(member, self._images, self._config.max_pods, self.address, self._guards)
         return self._last
 
     def _allocatable(self) -> tuple[int, int]:

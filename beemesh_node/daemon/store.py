@@ -23,11 +23,16 @@ BLOCKS = "blocks"
 """cid -> content key ‖ block."""
 CLAIMS = "claims"
 """pod uid -> claim, encoded."""
+VOTERS = "voters"
+"""uid -> what this machine's voter of the declaration has granted and signed, encoded."""
+VOTER_SETS = "voter_sets"
+"""uid -> the voter sets that followed on the one in the record, with their votes, as received."""
 FACTS = "facts"
-"""name -> value: epoch secrets, the floor of the clock, the sequence of presence."""
+"""name -> value: how often the daemon was started, epoch secrets, the floor of the clock, the sequence of presence."""
 
-_TABLES = (RECORDS, BLOCKS, CLAIMS, FACTS)
+_TABLES = (RECORDS, BLOCKS, CLAIMS, VOTERS, VOTER_SETS, FACTS)
 _SCHEMA_VERSION = 1
+_LIFE = "life"
 
 
 class StoreError(Exception):
@@ -110,6 +115,13 @@ class Store:
                 f"{self._path}: does not open with this machine's state key; restore the key that belongs to it, or "
                 "move the file away and join the machine anew"
             ) from None
+
+
+def next_life(store: Store) -> int:
+    """Return a number that is greater at every start of the daemon, written before it returns. Raises `StoreError`."""
+    life = int(store.get(FACTS, _LIFE) or b"0") + 1
+    store.write({(FACTS, _LIFE): str(life).encode()})
+    return life
 
 
 def _known(table: str) -> str:

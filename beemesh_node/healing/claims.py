@@ -192,7 +192,8 @@ class ClaimTable:
             available = complete or (waited and not stopping)
             broken = entry.unready_since is not None and now >= entry.unready_since + BROKEN_AFTER and not complete
             ready = entry.report.ready and entry.confirmed and not stopping
-            found.append(ClaimView(entry.report.claim, ready, available, stopping, broken))
+            leaving = bool(entry.report.leaving) and not complete
+            found.append(ClaimView(entry.report.claim, ready, available, stopping, broken, leaving))
         return found
 
     def next_change(self, declaration: Declaration, now: float) -> float | None:
@@ -236,10 +237,6 @@ class ClaimTable:
     def entries(self, uid: Uid) -> Iterable[Entry]:
         """Return all that is known of a declaration's claims."""
         return self._claims.get(uid, {}).values()
-
-    def declarations(self) -> list[Uid]:
-        """Return the declarations of which anything is known."""
-        return list(self._claims)
 
     def forget(self, uid: Uid) -> None:
         """Drop everything about a declaration."""

@@ -13,8 +13,9 @@ class Config:
 
     seed: bytes = b""
     """Drawn anew at each start of the daemon: makes task ids unlike those of an earlier life."""
-    started_at_ms: int = 0
-    """Mesh time of the daemon's start: reports of a later life count as newer."""
+    life: int = 0
+    """Grows with every start of the daemon, and is persisted before anything is sent: orders reports of claims and
+    requests for leases, whatever clocks say."""
     guardians: int = GUARDIANS
     """k: how many machines keep a declaration and answer for it."""
     settle: float = 3.0
@@ -35,6 +36,8 @@ class Config:
     machine_back_off_first: float = 5.0
     """A machine on which a replica failed is not asked for this long, then twice that …"""
     machine_back_off_most: float = 300.0
+    voter_patience: float = 600.0
+    """A voter over leases that has been gone for so long is replaced."""
     report_gap: float = 0.1
     """Changes of claims within this time travel together; the first goes at once."""
     report_period: float = 30.0
@@ -43,6 +46,8 @@ class Config:
     """A release that had no effect is offered again after this."""
     push_repeat: float = 5.0
     """A record that was not acknowledged is brought again after this."""
+    least_lifetime: float = 0.0
+    """A machine counts as gone after three missed presences, but not sooner than this: where it is watched besides."""
     erase_after: float = 60.0
     """What this machine neither guards nor runs is kept this long at least, and whoever should keep it asked again."""
     restart_grace: float = 60.0
@@ -55,3 +60,6 @@ class Config:
     max_asks: int = 4096
     """Questions out at one time."""
     max_events: int = 1024
+    """Events of its own that a machine remembers …"""
+    max_history: int = 8192
+    """… and, as a guardian, of others."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from beemesh_node.healing.claims import ClaimTable
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.declaration import Declaration, NamePath, reigning
+from beemesh_node.healing.leases.voters import Voters
 from beemesh_node.healing.notes import Notes
 from beemesh_node.healing.outbox import Outbox
 from beemesh_node.membership.closeness import key_of_name
@@ -30,6 +32,11 @@ class Context:
     dirty: dict[Uid, None] = field(default_factory=dict)
     """Declarations to be looked at before the present call ends, in this order."""
 
+    voters: dict[Uid, Voters] = field(default_factory=dict)
+    """The newest voter set of each leased declaration, also of those that have been erased here."""
+    _paths: dict[str, NamePath] = field(default_factory=dict)
+    """The names of what is stored here, by key."""
+
     def mark(self, uid: Uid) -> None:
         """Have a declaration looked at."""
         self.dirty[uid] = None
@@ -42,6 +49,10 @@ class Context:
         """Return the guardians of a declaration, by rank; none if it is not stored here."""
         declaration = self.declarations.get(uid)
         return self.guardians(declaration.path) if declaration is not None else ()
+
+    def moved(self) -> dict[NamePath, None]:
+        """Return the names with declarations here whose guardians have changed since this was last asked."""
+        return {self._paths[key]: None for key in self.members.moved() if key in self._paths}
 
     def rank(self, uid: Uid) -> int | None:
         """Return this machine's rank among the guardians of a declaration; None if it is none, or it is not stored."""
@@ -58,6 +69,9 @@ class Context:
             self.notes.warning(declaration, "TooManyDeclarations", text, now)
             return False
         self.declarations[declaration.uid] = declaration
+        if declaration.voters:
+            self.voters.setdefault(declaration.uid, Voters(0, frozenset(declaration.voters)))
+        self._follow(declaration.path)
         self.names.setdefault(declaration.path, set()).add(declaration.uid)
         for uid in self.names[declaration.path]:
             self.mark(uid)
@@ -70,8 +84,16 @@ class Context:
         rivals.discard(uid)
         if not rivals:
             del self.names[declaration.path]
+            key = key_of_name(*declaration.path)
+            self.members.unfollow(key)
+            del self._paths[key]
         self.dirty.pop(uid, None)
         self.claims.forget(uid)
+
+    def _follow(self, path: NamePath) -> None:
+        key = key_of_name(*path)
+        self._paths[key] = path
+        self.members.follow(key, self.config.guardians)
 
     def reigns(self, declaration: Declaration) -> bool:
         """Whether this is the live declaration of its name that runs, as far as is known here."""
@@ -81,6 +103,11 @@ class Context:
     def reigning(self, path: NamePath) -> Declaration | None:
         """Return the live declaration that runs under a name, as far as is known here."""
         return reigning(self.declarations[uid] for uid in self.names.get(path, ()))
+
+    def labels(self, machine: str) -> Mapping[str, str]:
+        """Return the labels of a member; none of a machine that is none (any more)."""
+        member = self.members.get(machine)
+        return member.labels if member is not None else {}
 
     def name(self, machine: str) -> str:
         """Return the name by which people know a machine."""

@@ -21,8 +21,12 @@ from beemesh_node.healing.effects import Ask, Assign, Effect, OfferRelease, Repl
 from beemesh_node.healing.erasure import Erasure
 from beemesh_node.healing.guardian import Guardian
 from beemesh_node.healing.handover import Handover
+from beemesh_node.healing.history import MAX_OF_ONE, History
+from beemesh_node.healing.intake import Intake
+from beemesh_node.healing.leases.office import Office
+from beemesh_node.healing.moves import Moves
 from beemesh_node.healing.notes import Notes
-from beemesh_node.healing.outbox import Answer, Outbox, Then
+from beemesh_node.healing.outbox import Outbox, Then
 from beemesh_node.healing.overview import Overview, Reserved, overview
 from beemesh_node.healing.pods import Stage
 from beemesh_node.healing.recovery import Recovery
@@ -33,6 +37,7 @@ from beemesh_node.membership.member import Member
 from beemesh_node.membership.table import Change, MemberTable
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import (
+    Bid,
     ClaimQuery,
     ClaimReply,
     ClaimReport,
@@ -40,25 +45,39 @@ from beemesh_node.protocol.messages import (
     EventReport,
     KeepQuery,
     KeepReply,
+    LeaseQuery,
+    LeaseRequest,
+    Maintenance,
+    MoveReply,
+    MoveRequest,
     Task,
+    VoterProposal,
 )
 
 
 class Core:
     """Decides for machine `me`."""
 
-    def __init__(self, me: MachineId, config: Config | None = None) -> None:
+    def __init__(self, me: MachineId, config: Config | None = None, members: MemberTable | None = None) -> None:
+        """Begin with a table of `members`, where that is not to be an empty one of its own."""
         chosen = config if config is not None else Config()
         outbox = Outbox(me, chosen)
         self._notes = Notes(outbox)
-        self._context = Context(me, chosen, MemberTable(me), outbox, self._notes, ClaimTable(chosen.max_claims))
-        self._guardian = Guardian(self._context)
+        table = members if members is not None else MemberTable(me, chosen.least_lifetime)
+        self._context = Context(me, chosen, table, outbox, self._notes, ClaimTable(chosen.max_claims))
+        self._history = History(self._context)
+        self._guardian = Guardian(self._context, self._history)
         self._runner = Runner(self._context)
         self._runner.reporter = Reporter(self._context, self._runner.report_of, self._guardian.reported)
+        self._notes.share = self._runner.reporter.happened
+        self._leases = Office(self._context, self._runner.end, self._runner.changed)
+        self._runner.keeper = self._leases.keeper
         self._handover = Handover(self._context)
-        self._erasure = Erasure(self._context, self._runner.concerns, self._handover.lost)
+        self._erasure = Erasure(self._context, self._concerned, self._handover.lost)
         self._releases = Releases(self._context, self._runner)
         self._recovery = Recovery(self._context, self._runner, self._releases)
+        self._intake = Intake(self._context, self._runner)
+        self._moves = Moves(self._context, self._runner, self._intake)
         self._started = False
         self._version = 0
 
@@ -83,6 +102,10 @@ class Core:
     def adopted(self) -> bool:
         """Whether this machine knows what runs on it; until then it cannot say what it holds."""
         return self._runner.adopted
+
+    def leases_last(self, now: float) -> bool:
+        """Whether the lease of every pod here outlasts a restart of the daemon, after `Restarting`."""
+        return self._leases.keeper.last(now)
 
     def members(self) -> tuple[Member, ...]:
         """Return who is here, by name."""
@@ -122,9 +145,19 @@ class Core:
         ledger = self._runner.ledger
         return Reserved(ledger.cpu_used, ledger.memory_used, tuple(sorted(ledger.free.ports)), len(ledger))
 
+    @property
+    def maintenance(self) -> Maintenance:
+        """What an operator has this machine do with its work."""
+        return self._moves.mode
+
+    @property
+    def lacks_room(self) -> bool:
+        """Whether a declaration that this machine guards waits for one that can take a replica."""
+        return self._guardian.lacks_room
+
     def events(self) -> tuple[EventReport, ...]:
-        """Return what this machine has told people lately, the oldest first."""
-        return self._notes.all()
+        """Return what this machine has told people lately, and keeps as a guardian of what others told."""
+        return (*self._notes.all(), *self._history.all())
 
     # ---- events
 
@@ -137,6 +170,7 @@ class Core:
                 self._gone(machine, why, restarting, now)
             case ev.LocalChanged(member):
                 self._runner.local_changed(event)
+                self._moves.rescue()
                 self._seen(member, now)
             case ev.DeclarationStored(declaration, fresh, stamp):
                 self._stored(declaration, fresh, stamp, now)
@@ -145,29 +179,47 @@ class Core:
             case ev.RecordErased(uid, stamp):
                 self._erased(uid, stamp)
             case ev.Asked(token, sender, KeepQuery() as query):
-                outbox.emit(Reply(token, KeepReply(self._erasure.keeps(query))))
+                outbox.emit(Reply(token, self._answer(query)))
                 self._handover.lost(Uid(query.uid), sender, now)
-            case ev.Asked(token, _, payload):
+            case ev.Asked(token, _, MoveRequest(claims)):
+                outbox.emit(Reply(token, MoveReply(self._moves.ask(claims, now))))
+            case ev.Asked(token, _, Task() | ClaimQuery() | ClaimsQuery() as payload):
                 outbox.emit(Reply(token, self._answer(payload)))
-            case ev.AssignmentOffered(token, _, declaration, slots):
-                outbox.emit(Reply(token, self._runner.offered(declaration, slots, now)))
+            case ev.Asked(token, sender, LeaseRequest() | LeaseQuery() | VoterProposal() as payload):
+                outbox.emit(Reply(token, self._leases.answer(sender, payload, now)))
+            case ev.AssignmentOffered(token, _, declaration, slots, preempt):
+                outbox.emit(Reply(token, self._intake.offered(declaration, slots, now, preempt=preempt)))
             case ev.ReleaseOffered(sender, claim, better):
                 self._releases.offered(sender, claim, better, now)
             case ev.Answered(token, answer):
                 outbox.answered(token, answer, now)
             case ev.Unanswered(token):
                 outbox.answered(token, None, now)
-            case ev.ClaimsReported(sender, reports):
+            case ev.ClaimsReported(sender, reports, events):
+                self._history.told(sender, events)
                 self._guardian.reported((r for r in reports if r.claim.machine == sender), now)
             case ev.PodChanged(status):
                 self._runner.pod_changed(status, now)
+                self._moves.rescue()
             case ev.PodStartFailed(pod_uid, reason, message, retryable):
                 self._runner.start_failed(pod_uid, reason, message, retryable, now)
+                self._moves.rescue()
             case ev.PodEnded(pod_uid, reason, message):
                 self._runner.pod_ended(pod_uid, reason, message, now)
             case ev.Adopted():
                 if not self._runner.adopted:
                     self._recovery.adopted(event, now)
+                    self._moves.review(now)
+            case ev.MaintenanceSet(mode, grace):
+                self._moves.maintain(mode, grace, now)
+            case ev.LeaseReleased(sender, release):
+                self._leases.desk.released(sender, release)
+            case ev.VoterSetsShown(uid, sets):
+                self._leases.shown(uid, sets, now)
+            case ev.VotersHeld(voters):
+                self._leases.desk.restarted(voters, now)
+            case ev.Restarting():
+                self._leases.keeper.lengthen()
             case ev.TimeSet(epoch_ms):
                 self._notes.epoch_ms = epoch_ms
             case ev.Wakeup():
@@ -180,6 +232,7 @@ class Core:
             self._guardian.stored(uid, fresh, now)
             self._releases.stored(uid, now)
             self._handover.renew(uid, now)
+            self._leases.declared(uid, now)
         if uid in self._context.declarations:
             self._erasure.stored(uid, stamp)
             self._erasure.renew(uid, now)
@@ -188,7 +241,12 @@ class Core:
         if uid in self._context.declarations and self._erasure.erased(uid, stamp):
             self._guardian.forget(uid)
             self._handover.forget(uid)
+            self._leases.forget(uid)
             self._context.drop(uid)
+
+    def _concerned(self, declaration: Declaration) -> bool:
+        """Whether this machine has to keep a declaration, though it is no guardian of it."""
+        return self._runner.concerns(declaration.path) or self._leases.concerns(declaration.uid)
 
     def _seen(self, member: Member, now: float) -> None:
         machine, members, timers = member.machine, self._context.members, self._context.outbox.timers
@@ -211,6 +269,7 @@ class Core:
             timers.set(("restart", machine), grace, lambda at: self._lost(machine, name, "it did not come back", at))
         else:
             self._lost(machine, name, why, now)
+        self._context.outbox.gone(machine, now)
 
     def _lost(self, machine: MachineId, name: str, why: str, now: float) -> None:
         if machine != self._context.me:
@@ -224,12 +283,12 @@ class Core:
 
     # ---- inside
 
-    def _answer(self, payload: Task | ClaimQuery | ClaimsQuery | KeepQuery) -> Answer:
+    def _answer(self, payload: Task | ClaimQuery | ClaimsQuery | KeepQuery) -> Bid | ClaimReply | KeepReply:
         match payload:
             case KeepQuery():
                 return KeepReply(self._erasure.keeps(payload))
             case Task():
-                return self._runner.bid(payload)
+                return self._intake.bid(payload)
             case ClaimQuery(ref):
                 claim = self._runner.find(ref)
                 report = self._runner.report_of(claim.pod_uid) if claim is not None else None
@@ -237,7 +296,8 @@ class Core:
             case ClaimsQuery(uid):
                 own = self._runner.reports(Uid(uid))
                 known = self._context.claims.reports(Uid(uid))
-                return ClaimReply((*own, *(r for r in known if r.claim.machine != self._context.me)))
+                events = (*self._history.of(Uid(uid)), *self._notes.about(uid))[-MAX_OF_ONE:]
+                return ClaimReply((*own, *(r for r in known if r.claim.machine != self._context.me)), events)
 
     def _settle(self, now: float) -> None:
         """Go on until nothing is left that concerns this machine alone."""
@@ -259,12 +319,14 @@ class Core:
                 return
 
     def _membership_changed(self, now: float) -> None:
-        self._guardian.membership_changed(now)
-        for uid in self._context.declarations:
-            self._handover.renew(uid, now)
-            self._erasure.renew(uid, now)
+        moved = self._context.moved()
+        for path in moved:
+            for uid in sorted(self._context.names[path]):
+                self._guardian.guardians_changed(uid, now)
+                self._handover.renew(uid, now)
+                self._erasure.renew(uid, now)
         for claim in self._runner.claims.values():
-            if claim.stage is not Stage.OVER:
+            if claim.stage is not Stage.OVER and (claim.path in moved or claim.path not in self._context.names):
                 self._runner.reporter.guardians_changed(claim)
 
     def _inside(self, question: Ask | Assign | OfferRelease, then: Then, now: float) -> None:
@@ -276,6 +338,8 @@ class Core:
                 if declaration is None or declaration.sequence != question.sequence:
                     then(None, now)
                 else:
-                    then(self._runner.offered(declaration, question.slots, now), now)
-            case Ask():
-                then(self._answer(question.payload), now)
+                    then(self._intake.offered(declaration, question.slots, now, preempt=question.preempt), now)
+            case Ask(payload=LeaseRequest() | VoterProposal() as payload):
+                then(self._leases.own_answer(payload, now), now)
+            case Ask(payload=Task() | ClaimQuery() | ClaimsQuery() | KeepQuery() as payload):
+                then(self._answer(payload), now)

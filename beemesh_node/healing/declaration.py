@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from beemesh_node.protocol.ids import Uid
+from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import ClaimRef, Requirements
 from beemesh_node.workloads.pod import RestartPolicy
+from beemesh_node.workloads.rollout import Rollout
 
 NamePath: TypeAlias = tuple[str, str, str]
 """The mutable name of a workload: namespace, kind, name."""
@@ -39,11 +40,21 @@ class Declaration:
     labels: Mapping[str, str] = field(default_factory=dict)
     """The template's labels, by which pod (anti-)affinity finds pods."""
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+    rollout: Rollout = Rollout.ROLLING
+    binds: bool = False
+    """Its slots have volumes on their machines: where a slot has once run, there it stays."""
+    voters: tuple[MachineId, ...] = ()
+    """The first voters over its leases; none if its slots need no lease."""
 
     @property
     def rank(self) -> tuple[bool, int, bytes]:
         """Of two records of one uid the one with the greater rank wins, whoever looks."""
         return (self.deleted, self.sequence, self.digest)
+
+    @property
+    def leased(self) -> bool:
+        """Whether a slot may never run twice, so that a majority of voters has to grant it."""
+        return bool(self.voters)
 
     @property
     def path(self) -> NamePath:

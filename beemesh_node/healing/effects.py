@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NewType, TypeAlias
 
+from beemesh_node.healing.leases.voter import HeldVoter
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import (
     AssignmentReply,
@@ -21,10 +22,18 @@ from beemesh_node.protocol.messages import (
     EventReport,
     KeepQuery,
     KeepReply,
+    LeaseRefusal,
+    LeaseRelease,
+    LeaseReply,
+    LeaseRequest,
+    LeaseState,
+    MoveReply,
     Requirements,
     SlotAttempt,
     Task,
+    VoterProposal,
 )
+from beemesh_node.protocol.voters import SlotMark
 from beemesh_node.workloads.pod import PodIdentity
 
 Token = NewType("Token", int)
@@ -41,6 +50,10 @@ class HeldClaim:
     labels: Mapping[str, str]
     created_at: int
     """Mesh time in ms."""
+    leased: bool = False
+    """It takes a lease to run it."""
+    ending: str = ""
+    """Why its room has been given to another pod, so that also a restarted daemon ends it; empty if it has not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +62,7 @@ class Ask:
 
     token: Token
     machine: MachineId
-    payload: Task | ClaimQuery | ClaimsQuery | KeepQuery
+    payload: Task | ClaimQuery | ClaimsQuery | KeepQuery | LeaseRequest | VoterProposal
     timeout: float
 
 
@@ -67,6 +80,25 @@ class Assign:
     sequence: int
     slots: tuple[SlotAttempt, ...]
     timeout: float
+    preempt: bool = False
+    """Pods of lower priority are to go for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoteCast:
+    """This machine's vote on a successor of a voter set; signed, unless refused, before it leaves."""
+
+    refusal: LeaseRefusal
+    uid: Uid
+    number: int
+    """Of the newest voter set that is known here."""
+    signed: tuple[MachineId, ...]
+    """The successor of that set that has been signed here."""
+    marks: tuple[SlotMark, ...]
+
+
+Said: TypeAlias = Bid | AssignmentReply | ClaimReply | KeepReply | MoveReply | LeaseReply | LeaseState | VoteCast
+"""What the core answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +106,7 @@ class Reply:
     """Answer a question (`Asked`, `AssignmentOffered`)."""
 
     token: Token
-    payload: Bid | AssignmentReply | ClaimReply | KeepReply
+    payload: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +114,7 @@ class Tell:
     """Send without an answer; the core repeats what matters."""
 
     machine: MachineId
-    payload: ClaimReports
+    payload: ClaimReports | LeaseRelease
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +133,27 @@ class StartPod:
     """Make the pod of this identity from the template of its record, or go on with it where it exists."""
 
     identity: PodIdentity
+    deadline: float | None = None
+    """A leased pod must not run beyond this moment of the core's time, whatever happens; None for one without lease."""
+    term: int = 0
+    """Of its lease: storage that must never see two writers takes the greater term."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetGuard:
+    """Let a leased pod run until this moment of the core's time: its lease was renewed."""
+
+    identity: PodIdentity
+    deadline: float
 
 
 @dataclass(frozen=True, slots=True)
 class StopPod:
-    """End the pod within its own grace period and remove it; `PodEnded` follows, also if there was none."""
+    """End the pod within a grace period and remove it; `PodEnded` follows, also if there was none."""
 
     identity: PodIdentity
+    grace: float | None = None
+    """Seconds; None for the pod's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +196,33 @@ class EraseRecord:
     stamp: int
 
 
+@dataclass(frozen=True, slots=True)
+class PersistVoter:
+    """Write what a voter has granted and signed. If that fails, no answer of a voter leaves until it is written."""
+
+    voter: HeldVoter
+
+
+@dataclass(frozen=True, slots=True)
+class ShowVoterSets:
+    """Send all voter sets of a declaration that are known here, with their votes."""
+
+    uid: Uid
+    machine: MachineId
+
+
+@dataclass(frozen=True, slots=True)
+class FormVoterSet:
+    """A majority has signed: put their votes together. `VoterSetsShown` follows."""
+
+    uid: Uid
+    number: int
+    members: tuple[MachineId, ...]
+    signers: tuple[MachineId, ...]
+    marks: tuple[SlotMark, ...]
+    """What this machine's own vote says of the slots, if it is among the signers."""
+
+
 Effect: TypeAlias = (
     Ask
     | Assign
@@ -157,9 +230,13 @@ Effect: TypeAlias = (
     | Tell
     | OfferRelease
     | StartPod
+    | SetGuard
     | StopPod
     | PersistClaim
     | ForgetClaim
+    | PersistVoter
+    | ShowVoterSets
+    | FormVoterSet
     | Note
     | PushRecord
     | EraseRecord

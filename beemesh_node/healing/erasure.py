@@ -1,4 +1,4 @@
-"""Erases what is no business of this machine any more: a declaration that it neither guards nor runs.
+"""Erases what is no business of this machine any more: a declaration that it neither guards nor runs nor votes on.
 
 It asks all k guardians that it sees whether each of them, as a guardian, keeps the version that is here, and erases it
 only if all say so, in one round of questions during which it was no guardian itself. Of the machines that held a
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from beemesh_node.healing.context import Context
-from beemesh_node.healing.declaration import NamePath
+from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.effects import EraseRecord
 from beemesh_node.healing.outbox import Answer
 from beemesh_node.protocol.ids import MachineId, Uid
@@ -36,8 +36,8 @@ class Erasure:
     """What may be erased, and what is about to be."""
 
     context: Context
-    runs: Callable[[NamePath], bool]
-    """Whether pods of this name run here, or may."""
+    needed: Callable[[Declaration], bool]
+    """Whether it is needed here all the same: pods of its name run here, or may, or its leases are voted on here."""
     lacking: Callable[[Uid, MachineId, float], None]
     """Called with a guardian that does not keep what it should."""
     _stamps: dict[Uid, int] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Erasure:
 
     def _ask(self, uid: Uid, now: float) -> None:
         declaration, config = self.context.declarations[uid], self.context.config
-        if self.runs(declaration.path):
+        if self.needed(declaration):
             self._later(uid, now + config.erase_after)
             return
         delay = self._delays.get(uid, config.erase_after)
@@ -114,7 +114,7 @@ class Erasure:
             self.lacking(uid, machine, now)
             return
         round_.missing.discard(machine)
-        if not round_.missing and not self.runs(self.context.declarations[uid].path):
+        if not round_.missing and not self.needed(self.context.declarations[uid]):
             del self._rounds[uid]
             self._erasing.add(uid)
             self.context.outbox.emit(EraseRecord(uid, self._stamps.get(uid, 0)))

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.effects import HeldClaim, Token
+from beemesh_node.healing.leases.voter import HeldVoter
+from beemesh_node.healing.leases.voters import Voters
 from beemesh_node.membership.member import Member
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import (
@@ -22,10 +24,19 @@ from beemesh_node.protocol.messages import (
     ClaimReply,
     ClaimReport,
     ClaimsQuery,
+    EventReport,
     KeepQuery,
     KeepReply,
+    LeaseQuery,
+    LeaseRelease,
+    LeaseReply,
+    LeaseRequest,
+    Maintenance,
+    MoveRequest,
     SlotAttempt,
     Task,
+    VoterAnswer,
+    VoterProposal,
 )
 from beemesh_node.workloads.pod import PodStatus
 
@@ -56,6 +67,8 @@ class LocalChanged:
     max_pods: int = 110
     address: str = ""
     """The address that reports of pods give as their host's."""
+    guards: bool = False
+    """Whether the kernel ends leased pods here in time; without, none is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +103,11 @@ class RecordErased:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A member asks."""
+    """A member asks, or an operator has claims moved."""
 
     token: Token
     sender: MachineId
-    payload: Task | ClaimQuery | ClaimsQuery | KeepQuery
+    payload: Task | ClaimQuery | ClaimsQuery | KeepQuery | MoveRequest | LeaseRequest | LeaseQuery | VoterProposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +121,8 @@ class AssignmentOffered:
     sender: MachineId
     declaration: Declaration
     slots: tuple[SlotAttempt, ...]
+    preempt: bool = False
+    """Pods of lower priority are to go, if there is no other room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +139,7 @@ class Answered:
     """The answer to a question of the core."""
 
     token: Token
-    payload: Bid | AssignmentReply | ClaimReply | KeepReply
+    payload: Bid | AssignmentReply | ClaimReply | KeepReply | LeaseReply | VoterAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +156,8 @@ class ClaimsReported:
 
     sender: MachineId
     reports: tuple[ClaimReport, ...]
+    events: tuple[EventReport, ...] = ()
+    """What happened to them there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +202,46 @@ class Adopted:
 
 
 @dataclass(frozen=True, slots=True)
+class MaintenanceSet:
+    """What an operator has this machine do with its work: told at start, before `Adopted`, and on every change.
+
+    Whether it is cordoned is told by `LocalChanged`.
+    """
+
+    mode: Maintenance
+    grace: float | None = None
+    """Seconds that pods which leave have to end; None for their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReleased:
+    """A machine tells a voter that a pod of its has ended."""
+
+    sender: MachineId
+    release: LeaseRelease
+
+
+@dataclass(frozen=True, slots=True)
+class VoterSetsShown:
+    """Voter sets of a declaration, in order, each signed by a majority of the one before it. Repetition is fine."""
+
+    uid: Uid
+    sets: tuple[Voters, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VotersHeld:
+    """At start, before anybody may ask: what this machine's voters persisted."""
+
+    voters: tuple[HeldVoter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Restarting:
+    """The daemon is about to restart, and its pods run on meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimeSet:
     """Mesh time is `epoch_ms` + 1000 * `now`. Only written into reports: nothing is decided by it."""
 
@@ -213,6 +270,11 @@ Event: TypeAlias = (
     | PodStartFailed
     | PodEnded
     | Adopted
+    | MaintenanceSet
+    | LeaseReleased
+    | VoterSetsShown
+    | VotersHeld
+    | Restarting
     | TimeSet
     | Wakeup
 )

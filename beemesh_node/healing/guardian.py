@@ -13,6 +13,7 @@ from functools import partial
 
 from beemesh_node.healing.claims import ClaimKey, key_of
 from beemesh_node.healing.context import Context
+from beemesh_node.healing.history import History
 from beemesh_node.healing.outbox import Answer
 from beemesh_node.healing.progress import Progress
 from beemesh_node.healing.watch import Watch
@@ -40,6 +41,7 @@ class Guardian:
     """The watches of this machine, and what they know of claims."""
 
     context: Context
+    history: History
     _watches: dict[Uid, Watch] = field(default_factory=dict)
     _surveys: dict[Uid, int] = field(default_factory=dict)
     """Answers that are still missing before a watch knows enough."""
@@ -56,6 +58,11 @@ class Guardian:
     def watch(self, uid: Uid) -> Watch | None:
         """Return the watch over a declaration, None if this machine is no guardian of it."""
         return self._watches.get(uid)
+
+    @property
+    def lacks_room(self) -> bool:
+        """Whether a watched declaration has slots that no machine could take."""
+        return any(watch.shortage for watch in self._watches.values())
 
     def stored(self, uid: Uid, fresh: bool, now: float) -> None:
         """A newer version of a declaration is here."""
@@ -95,16 +102,16 @@ class Guardian:
             watch.drop()
         self._surveys.pop(uid, None)
         self._fresh.discard(uid)
+        self.history.forget(uid)
         for kind in ("survey", "unheard"):
             self.context.outbox.timers.cancel((kind, uid))
 
-    def membership_changed(self, now: float) -> None:
-        """Who is a member has changed: look at everything, and forget what is others' concern now."""
-        for uid in self.context.declarations:
-            self.enlist(uid, now)
-        for uid in self.context.claims.declarations():
-            if self.context.rank(uid) is None:
-                self.context.claims.forget(uid)
+    def guardians_changed(self, uid: Uid, now: float) -> None:
+        """A declaration has other guardians, or in another order: take it up, or forget what is others' concern now."""
+        self.enlist(uid, now)
+        if self.context.rank(uid) is None:
+            self.context.claims.forget(uid)
+            self.history.forget(uid)
 
     def joined(self, machine: MachineId, now: float) -> None:
         """Count the claims of a machine that is back again, and ask it what became of them."""
@@ -126,6 +133,10 @@ class Guardian:
         for uid in sorted(self.context.claims.lose(machine)):
             self.context.mark(uid)
             watch = self._watches.get(uid)
+            if watch is not None:
+                entries = self.context.claims.entries(uid)
+                lost = (e.report.claim.slot for e in entries if e.lost and e.report.claim.machine == machine)
+                watch.causes.lost(lost, f"{name} is gone ({why})")
             if watch is not None and self.context.rank(uid) == 0:
                 text = f"{name} is gone ({why}): its replicas are placed anew"
                 self.context.notes.warning(watch.declaration, "MachineGone", text, now)
@@ -185,6 +196,7 @@ class Guardian:
                 answered = [report for report in answer.reports if report.claim.uid == uid]
                 self.reported((report for report in answered if report.claim.machine == machine), at)
                 self.told((report for report in answered if report.claim.machine != machine), at)
+                self.history.heard(event for event in answer.events if event.uid == uid)
             if uid in self._surveys:
                 self._surveys[uid] -= 1
             self._surveyed(uid)

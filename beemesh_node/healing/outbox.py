@@ -20,11 +20,15 @@ from beemesh_node.protocol.messages import (
     ClaimsQuery,
     KeepQuery,
     KeepReply,
+    LeaseReply,
+    LeaseRequest,
     SlotAttempt,
     Task,
+    VoterAnswer,
+    VoterProposal,
 )
 
-Answer: TypeAlias = Bid | AssignmentReply | ClaimReply | KeepReply
+Answer: TypeAlias = Bid | AssignmentReply | ClaimReply | KeepReply | LeaseReply | VoterAnswer
 Then: TypeAlias = Callable[[Answer | None, float], None]
 """Called with the answer, or None if there was none, and the time."""
 Fire: TypeAlias = Callable[[float], None]
@@ -84,7 +88,7 @@ class Outbox:
     effects: list[Effect] = field(default_factory=list)
     inside: deque[tuple[Ask | Assign | OfferRelease, Then]] = field(default_factory=deque)
     """What goes to this machine itself: the core sees to it before it returns."""
-    _waiting: dict[Token, Then] = field(default_factory=dict)
+    _waiting: dict[Token, tuple[MachineId, Then]] = field(default_factory=dict)
     _tokens: int = 0
 
     def emit(self, effect: Effect) -> None:
@@ -99,7 +103,7 @@ class Outbox:
     def ask(
         self,
         machine: MachineId,
-        payload: Task | ClaimQuery | ClaimsQuery | KeepQuery,
+        payload: Task | ClaimQuery | ClaimsQuery | KeepQuery | LeaseRequest | VoterProposal,
         timeout: float,
         then: Then,
         now: float,
@@ -116,10 +120,12 @@ class Outbox:
         slots: tuple[SlotAttempt, ...],
         then: Then,
         now: float,
+        *,
+        preempt: bool = False,
     ) -> None:
         """Give slots to a machine; `then` as for `ask`."""
         timeout = self.config.assign_timeout
-        self._send(Assign(self._token(), machine, task_id, uid, sequence, slots, timeout), then, now)
+        self._send(Assign(self._token(), machine, task_id, uid, sequence, slots, timeout, preempt), then, now)
 
     def release(self, machine: MachineId, claim: ClaimRef, better: ClaimRef | None, shown: Uid) -> None:
         """Tell a runner that a claim of its own is over, and show it the record of this declaration."""
@@ -131,9 +137,14 @@ class Outbox:
 
     def answered(self, token: Token, answer: Answer | None, now: float) -> None:
         """Hand an answer to whoever waits for it. An unknown token (answered already) is ignored."""
-        then = self._waiting.pop(token, None)
+        _, then = self._waiting.pop(token, (None, None))
         if then is not None:
             then(answer, now)
+
+    def gone(self, machine: MachineId, now: float) -> None:
+        """Wait no longer for the answers of a machine that is gone."""
+        for token in [token for token, (asked, _) in self._waiting.items() if asked == machine]:
+            self.answered(token, None, now)
 
     @property
     def asks(self) -> int:
@@ -151,5 +162,5 @@ class Outbox:
             # Later, not now: whoever asks is still in the middle of asking.
             self.timers.set(("too many", question.token), now, lambda at: then(None, at))
         else:
-            self._waiting[question.token] = then
+            self._waiting[question.token] = (question.machine, then)
             self.emit(question)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from beemesh_node.healing.declaration import Declaration, order
 from beemesh_node.protocol.messages import ClaimRef
+from beemesh_node.workloads.rollout import Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class ClaimView:
     stopping: bool = False
     broken: bool = False
     """Known not to be ready for some time: what is only starting may be ready by now."""
+    leaving: bool = False
+    """It is to go to another machine: it counts until one there serves, as one of an old revision does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Plan:
     place: tuple[int, ...] = ()
     """Slots that need a claim on the declared revision."""
     end: tuple[Ending, ...] = ()
+    probe: tuple[int, ...] = ()
+    """Slots whose claim has to end before another takes its place: it may once that is known to have a machine."""
     updated: int = 0
     """Slots with a claim on the declared revision."""
     ready: int = 0
@@ -54,7 +59,7 @@ class Plan:
     @property
     def complete(self) -> bool:
         """Whether nothing is left to do."""
-        return not (self.place or self.end or self.outdated)
+        return not (self.place or self.end or self.probe or self.outdated)
 
 
 @dataclass
@@ -84,6 +89,11 @@ class _Slot:
     def broken(self) -> bool:
         return all(claim.broken for claim in self.old)
 
+    @property
+    def leaving(self) -> bool:
+        """Whether only its machines are wrong, not its revision."""
+        return bool(self.old) and all(claim.leaving for claim in self.old)
+
 
 def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Iterable[int]) -> dict[int, _Slot]:
     """The declared slots that have claims, by number: many thousand may be declared where few can run."""
@@ -94,7 +104,8 @@ def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Itera
             if claim.stopping:
                 slot.stopping += 1
             else:
-                (slot.new if claim.ref.revision == declaration.revision else slot.old).append(claim)
+                stays = claim.ref.revision == declaration.revision and not claim.leaving
+                (slot.new if stays else slot.old).append(claim)
     for number in placing:
         if number in slots:
             slots[number].placing = True
@@ -105,8 +116,12 @@ def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Itera
 
 
 def _vacant(declaration: Declaration, slots: Mapping[int, _Slot], placing: Container[int], room: int) -> list[int]:
-    """The lowest slots without a claim, as many as there is room for. Without surge a slot's last claim ends first."""
+    """The lowest slots without a claim, as many as there is room for. Without surge a slot's last claim ends first.
+
+    In order, a slot is filled only once all before it are available.
+    """
     found: list[int] = []
+    ordered = declaration.rollout is Rollout.ORDERED
     for number in range(declaration.replicas):
         if len(found) >= room:
             break
@@ -114,6 +129,8 @@ def _vacant(declaration: Declaration, slots: Mapping[int, _Slot], placing: Conta
         ended = slot is None or not (slot.claimed or (slot.stopping and declaration.max_surge == 0))
         if ended and number not in placing:
             found.append(number)
+        if ordered and (slot is None or not slot.available):
+            break
     return found
 
 
@@ -138,17 +155,18 @@ def _surpassed(slot: _Slot) -> list[Ending]:
     return endings
 
 
-def _vacate(declaration: Declaration, slots: Mapping[int, _Slot]) -> list[Ending]:
-    """Without surge the old goes first: which slots to empty now, within maxUnavailable.
+def _vacate(declaration: Declaration, slots: Mapping[int, _Slot], movable: Iterable[int]) -> list[Ending]:
+    """Without surge the old goes first: which of the `movable` slots to empty now, within maxUnavailable.
 
-    Broken replicas are no loss and come first. The others follow strictly from the lowest slot, so that a plan made
-    before the last one's endings are heard of chooses the same ones again.
+    Broken replicas are no loss and come first. The others follow strictly from the lowest slot (those of a StatefulSet
+    from the highest), so that a plan made before the last one's endings are heard of chooses the same ones again.
     """
+    downward = declaration.rollout in (Rollout.ORDERED, Rollout.PARALLEL)
     lacking = declaration.replicas - sum(slot.available for slot in slots.values())
     moving = declaration.replicas - sum(bool(slot.old) or slot.updated for slot in slots.values())
     chosen: list[_Slot] = []
-    movable = [slot for slot in slots.values() if slot.old and not slot.updating]
-    for slot in sorted(movable, key=lambda slot: not slot.broken):
+    order_of = {number: (not slots[number].broken, -number if downward else number) for number in movable}
+    for slot in (slots[number] for number in sorted(order_of, key=order_of.__getitem__)):
         if moving >= declaration.unavailable:
             break
         lacking += slot.available
@@ -165,6 +183,20 @@ def _excess(declaration: Declaration, claims: Iterable[ClaimView]) -> list[Endin
     return [Ending(ref) for ref in sorted(over, key=lambda ref: (-ref.slot, ref.revision, ref.attempt, ref.machine))]
 
 
+def _must_wait(declaration: Declaration, claims: Iterable[ClaimView]) -> bool:
+    """Whether something of another revision has not ended, and nothing of this one may run beside it."""
+    return declaration.rollout is Rollout.RECREATE and any(c.ref.revision != declaration.revision for c in claims)
+
+
+def _due(declaration: Declaration, claims: Iterable[ClaimView], excess: Sequence[Ending]) -> Sequence[Ending]:
+    """What of `excess` is to end now: in order, one slot after the other."""
+    if declaration.rollout is not Rollout.ORDERED:
+        return excess
+    ending = max((claim.ref.slot for claim in claims if claim.stopping), default=-1)
+    highest = max((each.claim.slot for each in excess), default=-1)
+    return [each for each in excess if each.claim.slot == highest >= ending]
+
+
 def plan(
     declaration: Declaration,
     claims: Sequence[ClaimView],
@@ -173,6 +205,7 @@ def plan(
     reigns: bool = True,
     halted: bool = False,
     cramped: bool = False,
+    roomy: Container[int] = (),
 ) -> Plan:
     """Compare what is declared with what is claimed.
 
@@ -180,6 +213,7 @@ def plan(
     `reigns` is False for a declaration that another of its name shadows: like a deleted one it has no claims.
     `halted`: the rollout passed its deadline; gaps are filled, but no healthy replica of another revision is touched.
     `cramped`: nobody can take a replica beyond the declared number, so that maxUnavailable is used instead of maxSurge.
+    `roomy`: slots for which some machine has room as soon as the claim that is leaving has ended.
     """
     if declaration.deleted or not reigns:
         over = [claim.ref for claim in claims if not claim.stopping]
@@ -190,24 +224,26 @@ def plan(
     slots = _slots(declaration, claims, busy)
     surging = declaration.max_surge > 0
     room = declaration.replicas + declaration.max_surge - len(busy) - sum(not claim.stopping for claim in claims)
-    place = _vacant(declaration, slots, busy, room)
+    place = [] if _must_wait(declaration, claims) else _vacant(declaration, slots, busy, room)
     room -= len(place)
 
     excess = _excess(declaration, claims)
-    endings = [*excess, *(ending for slot in slots.values() for ending in _surpassed(slot))]
-    if not halted:
-        if surging:
-            window = declaration.max_surge - sum(
-                bool(slot.old) and slot.updating and not slot.updated for slot in slots.values()
-            )
-            waiting = [number for number, slot in slots.items() if slot.old and not slot.updating]
-            place += waiting[: max(min(window, room), 0)]
-        if not surging or (cramped and declaration.max_unavailable > 0):
-            endings += _vacate(declaration, slots)
+    endings = [*_due(declaration, claims, excess), *(ending for slot in slots.values() for ending in _surpassed(slot))]
+    waiting = [n for n, slot in slots.items() if slot.old and not slot.updating and (slot.leaving or not halted)]
+    probe: list[int] = []
+    if surging:
+        window = declaration.max_surge - sum(
+            bool(slot.old) and slot.updating and not slot.updated for slot in slots.values()
+        )
+        place += waiting[: max(min(window, room), 0)]
+    if not surging or (cramped and declaration.max_unavailable > 0):
+        probe = [number for number in waiting if slots[number].leaving and number not in roomy]
+        endings += _vacate(declaration, slots, [number for number in waiting if number not in probe])
 
     return Plan(
         place=tuple(sorted(place)),
         end=tuple(endings),
+        probe=tuple(probe),
         updated=sum(bool(slot.new) for slot in slots.values()),
         ready=sum(any(claim.ready for claim in (*slot.new, *slot.old)) for slot in slots.values()),
         available=sum(slot.updated for slot in slots.values()),

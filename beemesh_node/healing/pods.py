@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from uuid import UUID
 
@@ -76,6 +76,12 @@ class LocalClaim:
     """Failed starts that are to be tried again."""
     failed: bool = False
     """It is over because its pod failed, not because it was released."""
+    after: set[str] = field(default_factory=set)
+    """Pods of lower priority that have to be gone before its own is made: they had its room."""
+    leaving: str = ""
+    """Why it is to be moved to another machine, empty if it is to stay."""
+    home: str = ""
+    """The machine that holds the volumes of its slot, once that is known."""
     asked: str = ""
     """Machine of the better claim that is being asked, so that it is asked once at a time."""
 
@@ -138,6 +144,8 @@ class LocalClaim:
             init_containers=tuple(map(_container, status.init_containers)) if status is not None else (),
             gone=self.stage is Stage.OVER,
             version=self.version,
+            leaving="" if self.ended_itself or self.stage in (Stage.STOPPING, Stage.OVER) else self.leaving,
+            home=self.home,
         )
 
     def _reason(self) -> tuple[str, str]:
@@ -179,12 +187,14 @@ def new_claim(
 ) -> HeldClaim:
     """Make the claim and the identity of its pod. `salt` differs from claim to claim, also over restarts.
 
-    A Pod keeps its own name; replicas of other kinds are called NAME-REVISION-xxxxx, as in Kubernetes.
+    A Pod keeps its own name, those of a StatefulSet are called NAME-SLOT, and other replicas NAME-REVISION-xxxxx, as in
+    Kubernetes.
     """
     parts = (declaration.uid, declaration.revision, str(slot), str(attempt), machine)
     digest = hashlib.sha256(b"\0".join((salt, *(part.encode() for part in parts)))).digest()
     suffix = "".join(_SUFFIX[byte % len(_SUFFIX)] for byte in digest[16:21])
     name = declaration.name
+    names = {"Pod": name, "StatefulSet": f"{name}-{slot}"}
     identity = PodIdentity(
         namespace=declaration.namespace,
         kind=declaration.kind,
@@ -194,11 +204,11 @@ def new_claim(
         attempt=attempt,
         sequence=declaration.sequence,
         revision=declaration.revision,
-        pod_name=name if declaration.kind == "Pod" else f"{name}-{declaration.revision[:10]}-{suffix}",
+        pod_name=names.get(declaration.kind, f"{name}-{declaration.revision[:10]}-{suffix}"),
         pod_uid=str(UUID(bytes=digest[:16], version=4)),
     )
     ref = ClaimRef(declaration.uid, declaration.sequence, slot, attempt, machine, declaration.revision)
-    return HeldClaim(ref, identity, declaration.requirements, declaration.labels, created_at)
+    return HeldClaim(ref, identity, declaration.requirements, declaration.labels, created_at, declaration.leased)
 
 
 def found_claim(
@@ -208,4 +218,4 @@ def found_claim(
     ref = ClaimRef(identity.uid, identity.sequence, identity.slot, identity.attempt, machine, identity.revision)
     if declaration is None:
         return HeldClaim(ref, identity, Requirements(0, 0), {}, created_at)
-    return HeldClaim(ref, identity, declaration.requirements, declaration.labels, created_at)
+    return HeldClaim(ref, identity, declaration.requirements, declaration.labels, created_at, declaration.leased)

@@ -44,10 +44,12 @@ class Recovery:
         for pod_uid, held in claims.items():
             found = pods.get(pod_uid)
             claim = runner.add(held, Stage.ASKING if found is None else Stage.RUNNING, found)
-            if found is None or found.phase not in (PodPhase.SUCCEEDED, PodPhase.FAILED):
+            ended = found is not None and found.phase in (PodPhase.SUCCEEDED, PodPhase.FAILED)
+            if not (ended or held.ending):
                 runner.ledger.adopt(pod_uid, held.requirements)
             runner.changed(claim)
         runner.adopted = True
+        self._go_on_ending(now)
         uids = list(dict.fromkeys(Uid(held.ref.uid) for held in claims.values()))
         for uid in uids:
             if uid in self.context.declarations:
@@ -55,6 +57,16 @@ class Recovery:
         asking = [uid for uid in uids if any(claim.stage is Stage.ASKING for claim in runner.of(uid))]
         for uid in asking:
             self._later(uid, now + self.context.config.settle)
+
+    def _go_on_ending(self, now: float) -> None:
+        """End what had to make room for other pods; those wait for it."""
+        ending = [claim for claim in self.runner.claims.values() if claim.held.ending]
+        for claim in ending:
+            self.runner.end(claim, claim.held.ending, now)
+        left = {claim.pod_uid for claim in ending if claim.stage is Stage.STOPPING}
+        for claim in self.runner.claims.values():
+            if claim.stage is Stage.ASKING:
+                claim.after = set(left)
 
     def _later(self, uid: Uid, at: float) -> None:
         self.context.outbox.timers.set(("recover", uid), at, lambda now: self._ask(uid, now))

@@ -1,10 +1,11 @@
 """Why a runner ends a claim of its own. A guardian may only remind it; what it believes is in here.
 
 - The declaration is deleted, or shadowed by another of its name, or the slot is beyond its replicas: at once.
-- A guardian's reminder, and the claim's revision is not the declared one, and it may be missed (maxUnavailable) or is
-  not ready anyway: at once.
+- A guardian's reminder, and the claim's revision is not the declared one or it is to leave this machine, and it may be
+  missed (maxUnavailable) or is not ready anyway: at once.
 - A guardian's reminder of another claim to the slot: once its holder answers, itself, that it is ready, if it is a
-  better one, or no worse one in its revision while ours is not ready.
+  better one, or no worse one in its revision while ours is not ready. One that leaves its machine is worse than one
+  that stays.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from beemesh_node.healing.pods import LocalClaim
 from beemesh_node.healing.runner import Runner
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import ClaimQuery, ClaimRef, ClaimReply
+from beemesh_node.workloads.rollout import Rollout
 
 ASK_TIMEOUT = 2.0
 """Seconds for the holder of a better claim to answer."""
@@ -36,7 +38,7 @@ class Releases:
         for name_sharer in sorted(self.context.names[self.context.declarations[uid].path]):
             declaration = self.context.declarations[name_sharer]
             for claim in self.runner.of(name_sharer):
-                if why := self._undeclared(declaration, claim.ref):
+                if (why := self._undeclared(declaration, claim.ref)) and not self._in_its_turn(declaration):
                     self.runner.end(claim, why, now)
 
     def offered(self, sender: MachineId, ref: ClaimRef, winner: ClaimRef | None, now: float) -> None:
@@ -53,8 +55,16 @@ class Releases:
         elif winner is not None:
             if self._yields(claim, winner, declaration):
                 self._ask(claim, winner, now)
-        elif ref.revision != declaration.revision and (declaration.unavailable > 0 or not claim.ready):
-            self.runner.end(claim, "another revision is declared", now)
+        elif declaration.unavailable > 0 or not claim.ready:
+            if ref.revision != declaration.revision:
+                self.runner.end(claim, "another revision is declared", now)
+            elif claim.leaving:
+                self.runner.end(claim, f"{claim.leaving}, and another one has room for it", now)
+
+    def _in_its_turn(self, declaration: Declaration) -> bool:
+        """Whether what is undeclared ends only when a guardian says so: slots that end one after the other."""
+        gone = declaration.deleted or not self.context.reigns(declaration)
+        return declaration.rollout is Rollout.ORDERED and not gone
 
     def _undeclared(self, declaration: Declaration, ref: ClaimRef) -> str:
         if declaration.deleted:
@@ -70,7 +80,7 @@ class Releases:
         ours, revision = claim.ref, declaration.revision
         if (winner.uid, winner.slot) != (ours.uid, ours.slot) or key_of(winner) == key_of(ours):
             return False
-        if order(winner, revision) < order(ours, revision):
+        if order(winner, revision) < order(ours, revision) or (claim.leaving and winner.revision == revision):
             return True
         return not claim.ready and (winner.revision == revision) == (ours.revision == revision)
 
@@ -84,8 +94,20 @@ class Releases:
             declaration = self.context.declarations.get(Uid(winner.uid))
             if not isinstance(answer, ClaimReply) or declaration is None:
                 return
-            found = any(r.ready and not r.gone and key_of(r.claim) == key_of(winner) for r in answer.reports)
-            if found and self._yields(claim, winner, declaration):
-                self.runner.end(claim, f"{self.context.name(winner.machine)} has a better claim to the slot", at)
+            serving = (r for r in answer.reports if r.ready and not r.gone and key_of(r.claim) == key_of(winner))
+            found = next(serving, None)
+            if found is None or not self._yields(claim, winner, declaration):
+                return
+            if found.leaving and not (
+                claim.leaving and order(winner, declaration.revision) < order(claim.ref, declaration.revision)
+            ):
+                return  # it goes itself, and ours is to take its place
+            where = self.context.name(winner.machine)
+            why = (
+                f"{claim.leaving}, and {where} runs it now"
+                if claim.leaving
+                else f"{where} has a better claim to the slot"
+            )
+            self.runner.end(claim, why, at)
 
         self.context.outbox.ask(MachineId(winner.machine), ClaimQuery(winner), ASK_TIMEOUT, then, now)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from beemesh_node.healing.context import Context
 from beemesh_node.healing.effects import Tell
 from beemesh_node.healing.pods import LocalClaim
-from beemesh_node.protocol.ids import MachineId
-from beemesh_node.protocol.messages import ClaimReport, ClaimReports
+from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.protocol.messages import ClaimReport, ClaimReports, EventReport
 
 BATCH = 64
 """Reports in one message."""
@@ -26,7 +26,16 @@ class Reporter:
     _pending: dict[MachineId, dict[str, None]] = field(default_factory=dict)
     _told: dict[str, tuple[MachineId, ...]] = field(default_factory=dict)
     """The guardians that know of a pod here."""
+    _events: dict[MachineId, list[EventReport]] = field(default_factory=dict)
+    """What happened, for guardians to keep."""
     _sent_at: float | None = None
+
+    def happened(self, event: EventReport) -> None:
+        """Tell the other guardians of a declaration about an event, with what they are told next."""
+        for machine in self.context.guardians_of(Uid(event.uid)):
+            if machine != self.context.me:
+                self._events.setdefault(machine, []).append(event)
+                del self._events[machine][:-BATCH]
 
     def changed(self, claim: LocalClaim) -> None:
         """Tell all guardians of a claim's workload about it."""
@@ -54,18 +63,20 @@ class Reporter:
         """Send what is due."""
         if self.waiting:  # the timer may come before the own guardian has heard of what was just decided
             self.tell_own(now)
-        if not self._pending:
+        if not (self._pending or self._events):
             return
         due = now if self._sent_at is None else self._sent_at + self.context.config.report_gap
         if now < due:
             self.context.outbox.timers.set("report", due, self.flush)
             return
         pending, self._pending, self._sent_at = self._pending, {}, now
-        for machine, pods in pending.items():
-            reports = [report for pod in pods if (report := self.read(pod)) is not None]
-            for begin in range(0, len(reports), BATCH):
-                batch = ClaimReports(tuple(reports[begin : begin + BATCH]))
-                self.context.outbox.emit(Tell(machine, batch))
+        events, self._events = self._events, {}
+        for machine in dict.fromkeys((*pending, *events)):
+            reports = [r for pod in pending.get(machine, ()) if (r := self.read(pod)) is not None]
+            happened = tuple(events.get(machine, ()))
+            for begin in range(0, max(len(reports), bool(happened)), BATCH):
+                self.context.outbox.emit(Tell(machine, ClaimReports(tuple(reports[begin : begin + BATCH]), happened)))
+                happened = ()
 
     @property
     def waiting(self) -> bool:

@@ -4,12 +4,15 @@ What belongs here: whom to ask, when enough bids are in, who gets what. What doe
 becomes of a claim afterwards (`guardian`).
 
     ASKING --enough bids, or the window's end--> ASSIGNING --all given, or nobody left--> DONE
+
+What nobody has room for goes where the fewest pods of the lowest priority have to go for it.
+
        ^-------------nobody left, more to ask--------|
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Protocol
@@ -54,33 +57,36 @@ class Round:
     declaration: Declaration
     wanting: list[SlotAttempt]
     candidates: Candidates
-    labels: Mapping[MachineId, Mapping[str, str]]
-    """Of every member."""
+    labels: Callable[[MachineId], Mapping[str, str]]
+    """Gives those of a member; none of a machine that is none (any more)."""
     present: tuple[Mapping[str, str], ...]
     """Labels of the machine of each replica that is there already."""
     task_id: bytes
+    probe: bool = False
+    """Only find out what could be placed, and give nothing."""
     state: RoundState = RoundState.ASKING
     refused: dict[MachineId, tuple[Refusal, ...]] = field(default_factory=dict)
     """Every machine that cannot take (one more) replica, and why."""
     given: dict[MachineId, int] = field(default_factory=dict)
     """How many slots each machine accepted."""
-    _unasked: list[MachineId] = field(default_factory=list)
+    roomy: tuple[int, ...] = ()
+    """Slots that a probe found a machine for."""
     _waiting: set[MachineId] = field(default_factory=set)
     _offers: dict[MachineId, Offer] = field(default_factory=dict)
     _assigned: dict[MachineId, tuple[SlotAttempt, ...]] = field(default_factory=dict)
+    _costs: dict[MachineId, tuple[int, int]] = field(default_factory=dict)
+    """Machines that could take one replica in the place of others: of how many, and the highest priority of these."""
     _window_over: bool = False
     _cancelled: bool = False
 
     def start(self, now: float) -> None:
         """Ask the first batch."""
-        self.refused.update(self.candidates.refused)
-        self._unasked = list(self.candidates.order)
         self._ask_more(now)
 
     @property
     def placing(self) -> frozenset[int]:
         """Slots that this round is busy with."""
-        if self.state is RoundState.DONE:
+        if self.state is RoundState.DONE or self.probe:
             return frozenset()
         assigned = (slot.slot for slots in self._assigned.values() for slot in slots)
         return frozenset((*(slot.slot for slot in self.wanting), *assigned))
@@ -108,7 +114,8 @@ class Round:
     def _ask_more(self, now: float) -> None:
         self.state, self._window_over = RoundState.ASKING, False
         size = sample_size(len(self.wanting))
-        batch, self._unasked = self._unasked[:size], self._unasked[size:]
+        batch = self.candidates.take(size)
+        self.refused.update(self.candidates.refused)
         d = self.declaration
         compares = bool(d.requirements.pod_terms)
         task = Task(
@@ -137,8 +144,10 @@ class Round:
         if isinstance(answer, Bid) and answer.task_id == self.task_id:
             if answer.refusals:
                 self.refused[machine] = answer.refusals
+            if answer.slots == 0 and answer.victims > 0 and answer.victim_priority < self._priority:
+                self._costs[machine] = (answer.victims, answer.victim_priority)
             if answer.slots > 0:
-                labels = self.labels.get(machine, {})
+                labels = self.labels(machine)
                 score = min(max(answer.score, 0), 1000)
                 slots = min(answer.slots, len(self.wanting) + len(self.placing))
                 self._offers[machine] = Offer(machine, slots, score, max(answer.running, 0), labels)
@@ -158,7 +167,7 @@ class Round:
         enough = good >= len(self.wanting) + SPARE_BIDS
         if not self._waiting or enough or (self._window_over and self.able):
             self._assign(now)
-        elif self._window_over and self._unasked:
+        elif self._window_over and self.candidates:
             self._ask_more(now)
 
     def _assign(self, now: float) -> None:
@@ -172,24 +181,47 @@ class Round:
             offer = self._offers[machine]
             self._offers[machine] = replace(offer, slots=offer.slots - len(slots), running=offer.running + len(slots))
             self.present = (*self.present, *([offer.labels] * len(slots)))
+            if self.probe:
+                self.roomy = (*self.roomy, *(slot.slot for slot in slots))
+                continue
             self._assigned[machine] = (*self._assigned.get(machine, ()), *slots)
             self._send(machine, slots, now)
         if self._assigned:
             return
-        if self.wanting and self._unasked:
+        if self.wanting and self.candidates:
             self._ask_more(now)
         elif self.wanting and self._waiting and not self._window_over:
             self.state = RoundState.ASKING
             self.outbox.timers.set(self._timer, now + self.outbox.config.window, self._on_window_end)
-        else:
+        elif not self._preempt(now):
             self._finish(now)
 
-    def _send(self, machine: MachineId, slots: tuple[SlotAttempt, ...], now: float) -> None:
+    @property
+    def _priority(self) -> int:
+        return self.declaration.requirements.priority
+
+    def _preempt(self, now: float) -> bool:
+        """Give one replica to each machine that would end others for it, the cheapest first. False if none would."""
+        for machine in sorted(self._costs, key=lambda machine: (*self._costs[machine], machine)):
+            labels = self.labels(machine)
+            share = distribute(self.wanting, [Offer(machine, 1, 0, 0, labels)], self.present, self._rules, self.task_id)
+            for slot in share.get(machine, ()):
+                del self._costs[machine]
+                self.wanting = [other for other in self.wanting if other.slot != slot.slot]
+                self.present = (*self.present, labels)
+                if self.probe:
+                    self.roomy = (*self.roomy, slot.slot)
+                else:
+                    self._assigned[machine] = (slot,)
+                    self._send(machine, (slot,), now, preempt=True)
+        return bool(self._assigned)
+
+    def _send(self, machine: MachineId, slots: tuple[SlotAttempt, ...], now: float, *, preempt: bool = False) -> None:
         def then(answer: Answer | None, at: float) -> None:
             self._on_reply(machine, slots, answer, at)
 
         d = self.declaration
-        self.outbox.assign(machine, self.task_id, d.uid, d.sequence, slots, then, now)
+        self.outbox.assign(machine, self.task_id, d.uid, d.sequence, slots, then, now, preempt=preempt)
 
     def _on_reply(self, machine: MachineId, slots: tuple[SlotAttempt, ...], answer: Answer | None, now: float) -> None:
         mine = {slot.slot for slot in slots}
@@ -210,8 +242,8 @@ class Round:
             again = [SlotAttempt(slot.slot, slot.attempt + 1) for slot in slots]
             self.refused[machine] = (Refusal(NoReason.UNANSWERED),)
         if again:
-            self._offers.pop(machine, None)
-            self.present = self._without(self.labels.get(machine, {}), len(again))
+            offer = self._offers.pop(machine, None)
+            self.present = self._without(offer.labels if offer is not None else self.labels(machine), len(again))
         if accepted:
             self.given[machine] = self.given.get(machine, 0) + len(accepted)
             self.owner.placed(machine, accepted, now)

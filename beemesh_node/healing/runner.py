@@ -6,34 +6,27 @@ machine takes up what it had in `recovery`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from beemesh_node.healing.claims import gone_report, key_of
 from beemesh_node.healing.context import Context
-from beemesh_node.healing.declaration import Declaration, NamePath
-from beemesh_node.healing.effects import ForgetClaim, HeldClaim, PersistClaim, StartPod, StopPod, Tell
+from beemesh_node.healing.declaration import NamePath
+from beemesh_node.healing.effects import ForgetClaim, HeldClaim, StartPod, StopPod, Tell
 from beemesh_node.healing.events import LocalChanged
-from beemesh_node.healing.pods import LocalClaim, Signal, Stage, new_claim
+from beemesh_node.healing.leases.keeper import Keeper
+from beemesh_node.healing.pods import LocalClaim, Signal, Stage
 from beemesh_node.healing.reporter import Reporter
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import (
-    AssignmentReply,
-    Bid,
     ClaimRef,
     ClaimReport,
     ClaimReports,
-    NoReason,
-    Refusal,
-    SlotAttempt,
-    SlotRefusal,
-    Task,
 )
-from beemesh_node.scheduling.evaluation import Host, evaluate, reasons
 from beemesh_node.scheduling.ledger import Ledger
-from beemesh_node.scheduling.neighbours import Neighbour
-from beemesh_node.workloads.pod import PodStatus
+from beemesh_node.workloads.pod import PodPhase, PodStatus, RestartPolicy
 
+REPORTS = 1 << 32
+"""Versions of reports in one life of a daemon: those of the next are greater."""
 MAX_OVER = 512
 """Claims that are over and still told of, so that a lost message does not hide their end."""
 
@@ -44,42 +37,30 @@ class Runner:
 
     context: Context
     reporter: Reporter = field(init=False)
+    keeper: Keeper = field(init=False)
+    """Of the leases of its pods."""
     claims: dict[str, LocalClaim] = field(default_factory=dict)
     """By pod uid; those that are over stay for a while."""
     ledger: Ledger = field(default_factory=Ledger)
+    grace: float | None = None
+    """Seconds that pods have to end, None for their own."""
     adopted: bool = False
     """Whether what was here before has been taken up; until then nothing new is taken."""
-    _local: LocalChanged | None = None
+    local: LocalChanged | None = None
+    """What this machine is and has, once that is known."""
     _versions: int = 0
 
     def local_changed(self, event: LocalChanged) -> None:
         """Take in what this machine is and has."""
-        self._local = event
+        self.local = event
         self.ledger.resize(event.member.cpu_allocatable, event.member.memory_allocatable, event.max_pods)
 
-    # ---- questions
+    @property
+    def ready(self) -> bool:
+        """Whether this machine can start pods now."""
+        return self.local is not None and self.local.member.ready
 
-    def bid(self, task: Task) -> Bid:
-        """Answer a task."""
-        local, known = self._local, self.context.declarations.get(Uid(task.uid))
-        if not self.adopted or local is None:
-            return Bid(task.task_id, 0, 0, 0, (Refusal(NoReason.STARTING),))
-        if known is not None and known.deleted:
-            return Bid(task.task_id, 0, 0, 0, (Refusal(NoReason.OUTDATED, "it is deleted"),))
-        running = sum(claim.stage is not Stage.STOPPING for claim in self.of(Uid(task.uid)))
-        return evaluate(task, self._host(local), running)
-
-    def offered(self, declaration: Declaration, slots: Sequence[SlotAttempt], now: float) -> AssignmentReply:
-        """Take slots, or say why not. What is taken is reserved, persisted and starting when this returns."""
-        accepted: list[int] = []
-        refused: list[SlotRefusal] = []
-        for slot in slots:
-            why = self._take(declaration, slot, now)
-            if why:
-                refused.append(SlotRefusal(slot.slot, why))
-            else:
-                accepted.append(slot.slot)
-        return AssignmentReply(tuple(accepted), tuple(refused))
+    # ---- what is here
 
     def find(self, ref: ClaimRef) -> LocalClaim | None:
         """Return the claim, None if it is not held here (any more)."""
@@ -96,7 +77,7 @@ class Runner:
     def report_of(self, pod_uid: str) -> ClaimReport | None:
         """Return how a claim is, None if it is not known."""
         claim = self.claims.get(pod_uid)
-        return claim.report(self._local.address if self._local is not None else "") if claim is not None else None
+        return claim.report(self.local.address if self.local is not None else "") if claim is not None else None
 
     def reports(self, uid: Uid | None = None) -> tuple[ClaimReport, ...]:
         """Return how the claims (of a declaration) are, those lately over included."""
@@ -112,12 +93,29 @@ class Runner:
             return
         if status == claim.status and (not claim.reason or claim.stage is Stage.STOPPING):
             return
+        self._tell_changes(claim, status, now)
         claim.status, claim.failures = status, 0
         if claim.stage is not Stage.STOPPING:
             claim.reason, claim.message = "", ""
         if claim.ended_itself:
             self.ledger.release(claim.pod_uid)
+            declaration = self.context.declarations.get(Uid(claim.ref.uid))
+            if declaration is not None and declaration.restart_policy is RestartPolicy.ALWAYS:
+                # Its machine gave it up (evicted, its guard gone): the slot needs another pod, here or elsewhere.
+                self.end(claim, f"{status.reason}: {status.message}", now)
+                return
         self.changed(claim)
+
+    def _tell_changes(self, claim: LocalClaim, status: PodStatus, now: float) -> None:
+        """Tell what people want to know of a pod's life: that it runs, and each time that it had to be begun again."""
+        before = claim.status
+        if status.phase is PodPhase.RUNNING and (before is None or before.phase is not PodPhase.RUNNING):
+            self.tell(claim, "Normal", "Started", f"replica {claim.ref.slot} runs", now)
+        earlier = {each.name: each.restart_count for each in before.containers} if before is not None else {}
+        for each in status.containers:
+            if each.restart_count > earlier.get(each.name, each.restart_count):
+                why = f"{each.last_reason}, exit code {each.last_exit_code}"
+                self.tell(claim, "Warning", "Restarted", f"container {each.name} ended ({why}) and begins again", now)
 
     def start_failed(self, pod_uid: str, reason: str, message: str, retryable: bool, now: float) -> None:
         """A pod could not be made: try again if the cause is here and passes, else the claim is over."""
@@ -144,11 +142,24 @@ class Runner:
             reason = claim.reason if asked_for else (reason or "PodRemoved")
             self._over(claim, reason, claim.message if asked_for else message, failed=not asked_for, now=now)
 
+    def tell(self, claim: LocalClaim, kind: str, reason: str, message: str, now: float) -> None:
+        """Tell people what happened to a claim."""
+        declaration = self.context.declarations.get(Uid(claim.ref.uid))
+        if declaration is not None:
+            pod = claim.held.identity.pod_name
+            note = self.context.notes.warning if kind == "Warning" else self.context.notes.normal
+            note(declaration, reason, f"{pod}: {message}", now, slot=claim.ref.slot, pod=pod)
+
     # ---- beginning and ending
 
     def begin(self, claim: LocalClaim) -> None:
-        """Make the pod of a claim."""
-        self.context.outbox.emit(StartPod(claim.held.identity))
+        """Make the pod of a claim, unless others have to end before: then it is made once they have."""
+        if claim.after:
+            return
+        if claim.held.leased:
+            self.keeper.begin(claim)
+        else:
+            self.context.outbox.emit(StartPod(claim.held.identity))
 
     def end(self, claim: LocalClaim, reason: str, now: float) -> None:
         """End a claim that is over for this reason."""
@@ -159,68 +170,43 @@ class Runner:
         if claim.stage is Stage.OVER:
             self._over(claim, "Released", reason, failed=False, now=now)
             return
-        self.context.outbox.emit(StopPod(claim.held.identity))
+        self.tell(claim, "Normal", "Killing", reason, now)
+        self.context.outbox.emit(StopPod(claim.held.identity, self.grace))
         self.changed(claim)
 
     def add(self, held: HeldClaim, stage: Stage, status: PodStatus | None = None) -> LocalClaim:
         """Keep account of a claim."""
-        claim = LocalClaim(held, stage, self._version(), status)
+        claim = LocalClaim(held, stage, self.next_version(), status)
         self.claims[claim.pod_uid] = claim
+        if held.leased and stage is not Stage.STARTING:
+            self.keeper.adopt(claim)
         return claim
 
     def changed(self, claim: LocalClaim) -> None:
         """Tell the guardians about a claim."""
-        claim.version = self._version()
+        claim.version = self.next_version()
         self.reporter.changed(claim)
 
     def deny(self, machine: MachineId, ref: ClaimRef, now: float) -> None:
         """Tell a guardian that a claim it believes in is not held here."""
-        report = gone_report(ref, self._version())
+        report = gone_report(ref, self.next_version())
         if machine == self.context.me:
             self.reporter.hear((report,), now)
         else:
             self.context.outbox.emit(Tell(machine, ClaimReports((report,))))
 
-    def _version(self) -> int:
+    def next_version(self) -> int:
+        """Return a number that no report of this machine, and nothing else here, has had."""
         self._versions += 1
-        return self.context.config.started_at_ms + self._versions
+        return self.context.config.life * REPORTS + self._versions
 
-    def _host(self, local: LocalChanged) -> Host:
-        present = tuple(
-            Neighbour(claim.held.identity.namespace, claim.held.labels, claim.held.requirements.pod_terms)
-            for claim in self.claims.values()
-            if claim.stage is not Stage.OVER and not claim.ended_itself
-        )
-        return Host(local.member, self.ledger.free, local.images, present)
-
-    def _take(self, declaration: Declaration, slot: SlotAttempt, now: float) -> tuple[Refusal, ...]:
-        known, local = self.context.declarations.get(declaration.uid), self._local
-        if not self.adopted or local is None:
-            return (Refusal(NoReason.STARTING),)
-        if known is None or known.rank > declaration.rank:
-            return (Refusal(NoReason.OUTDATED, "a newer record is known"),)
-        if declaration.deleted or not 0 <= slot.slot < declaration.replicas or not self.context.reigns(declaration):
-            return (Refusal(NoReason.OUTDATED, "the slot is not declared"),)
-        for claim in self.of(declaration.uid):
-            same = claim.ref.slot == slot.slot and claim.ref.revision == declaration.revision
-            if same and claim.stage is not Stage.STOPPING:
-                if claim.moves(Signal.CONFIRMED):
+    def _make_way(self, pod_uid: str) -> None:
+        """A pod is gone: begin what waited for its room."""
+        for claim in list(self.claims.values()):
+            if pod_uid in claim.after:
+                claim.after.discard(pod_uid)
+                if claim.stage is Stage.STARTING:
                     self.begin(claim)
-                self.changed(claim)
-                return ()
-        needed, labels = declaration.requirements, declaration.labels
-        if why := reasons(self._host(local), needed, declaration.namespace, labels):
-            return why
-        config, created = self.context.config, self.context.notes.mesh_ms(now)
-        salt = config.seed + self._version().to_bytes(8, "big", signed=True)
-        held = new_claim(declaration, slot.slot, slot.attempt, MachineId(self.context.me), salt, created)
-        if why := self.ledger.reserve(held.identity.pod_uid, needed):
-            return why
-        claim = self.add(held, Stage.STARTING)
-        self.context.outbox.emit(PersistClaim(held))
-        self.begin(claim)
-        self.changed(claim)
-        return ()
 
     def _start_again(self, pod_uid: str) -> None:
         claim = self.claims.get(pod_uid)
@@ -234,11 +220,12 @@ class Runner:
         self.ledger.release(claim.pod_uid)
         self.context.outbox.timers.cancel(("start", claim.pod_uid))
         self.context.outbox.emit(ForgetClaim(claim.pod_uid))
-        declaration = self.context.declarations.get(Uid(claim.ref.uid))
-        if failed and declaration is not None:
-            text = f"{claim.held.identity.pod_name}: {reason}: {message}"
-            self.context.notes.warning(declaration, "Failed", text, now)
+        if claim.held.leased:
+            self.keeper.over(claim)
+        if failed:
+            self.tell(claim, "Warning", "Failed", f"{reason}: {message}", now)
         self.changed(claim)
+        self._make_way(claim.pod_uid)
         over = [pod for pod, other in self.claims.items() if other.stage is Stage.OVER]
         for pod in over[: max(len(over) - MAX_OVER, 0)]:
             self._drop(pod)

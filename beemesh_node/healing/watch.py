@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from beemesh_node.healing.causes import Causes
 from beemesh_node.healing.claims import ClaimKey, key_of, promised_report
 from beemesh_node.healing.context import Context
 from beemesh_node.healing.declaration import Declaration
@@ -15,10 +16,12 @@ from beemesh_node.healing.round import Round, RoundState
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import ClaimRef, ClaimReport, NoReason, Refusal, SlotAttempt
 from beemesh_node.scheduling.reasons import details, summarise
-from beemesh_node.scheduling.sampling import Candidates, candidates
+from beemesh_node.scheduling.sampling import Candidates
 
 NEXT_TRY = 1.0
 """Seconds: after a change among the members, the next round is not sooner than this after the last."""
+ROOM_HOLDS = 5.0
+"""Seconds that room is believed to be there after a machine has said so, and until it is asked for again if not."""
 
 
 @dataclass(slots=True)
@@ -51,23 +54,35 @@ class Watch:
     _round_ended: float = -NEXT_TRY
     _retry: float = 0.0
     _retry_at: float = 0.0
-    _need: tuple[tuple[int, ...], tuple[ClaimRef, ...]] = ((), ())
+    _need: tuple[tuple[int, ...], tuple[ClaimRef, ...], tuple[int, ...]] = ((), (), ())
     _armed_at: float = 0.0
     _cramped: bool = False
+    _roomy: dict[int, float] = field(default_factory=dict)
+    """Until when there is room for a slot whose claim has to end first."""
+    _probe_at: float = 0.0
     _coordinates: bool = False
     _given: dict[int, int] = field(default_factory=dict)
     """The attempt at each slot that was accepted last."""
     _offered: dict[ClaimKey, float] = field(default_factory=dict)
     _back_offs: dict[str, BackOff] = field(default_factory=dict)
+    _placed: list[tuple[int, MachineId]] = field(default_factory=list)
+    """Where the present round has brought slots."""
+    causes: Causes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.causes = Causes(self.context)
 
     def declared(self, declaration: Declaration, now: float) -> None:
         """Go over to a newer version."""
         if declaration.revision != self.declaration.revision:
             self._back_offs.clear()
+            self.causes.clear()
         self.declaration = declaration
         self.progress = Progress(now)
         self.shortage, self._retry_at, self._cramped = "", now, False
         self._given.clear()
+        self._roomy.clear()
+        self._probe_at = now
         if self._round is not None:
             self._round.cancel()
             if self._round.state is RoundState.DONE:
@@ -77,7 +92,7 @@ class Watch:
         """Stop watching: this machine is no guardian of the declaration any more."""
         if self._round is not None:
             self._round.cancel()
-        for kind in ("stand", "retry", "release", "progress", "change"):
+        for kind in ("stand", "retry", "probe", "release", "progress", "change"):
             self.context.outbox.timers.cancel((kind, self.declaration.uid))
 
     def review(self, rank: int, now: float) -> None:
@@ -91,18 +106,21 @@ class Watch:
         views = context.claims.views(declaration, now)
         placing = self._round.placing if self._round is not None else ()
         halted = self.progress.failed
-        planned = plan(declaration, views, placing, reigns=reigns, halted=halted, cramped=self._cramped)
+        roomy = [slot for slot, until in self._roomy.items() if until > now]
+        planned = plan(declaration, views, placing, reigns=reigns, halted=halted, cramped=self._cramped, roomy=roomy)
         self.now_planned = planned
         if reigns and not declaration.deleted:
             self._observe_progress(halted, now)
         self._timer("change", context.claims.next_change(declaration, now))
 
-        need = (planned.place, tuple(ending.claim for ending in planned.end))
+        need = (planned.place, tuple(ending.claim for ending in planned.end), planned.probe)
         if need != self._need:
-            self._need, self._armed_at = need, now
-        if not planned.place and self._round is None:
+            if not _grown(self._need, need):
+                self._armed_at = now
+            self._need = need
+        if not (planned.place or planned.probe) and self._round is None:
             self.shortage, self._retry, self._cramped = "", 0.0, self._cramped and not planned.complete
-        if not planned.place and not planned.end:
+        if not (planned.place or planned.end or planned.probe):
             self._timer("stand", None)
             return
         turn = self._armed_at + rank * context.config.standby
@@ -115,12 +133,15 @@ class Watch:
         self._end(planned.end, now)
         if planned.place:
             self._place(planned.place, now)
+        if planned.probe:
+            self._probe(planned.probe, now)
 
     def members_changed(self, able: bool, now: float) -> None:
         """Some machine is new or has something else to offer, `able` if a replica fits it by what it says."""
         if able and self.shortage:
             self._cramped = False
             self._retry_at = min(self._retry_at, max(now, self._round_ended + NEXT_TRY))
+            self._probe_at = min(self._probe_at, self._retry_at)
             self._timer("retry", self._retry_at)
 
     def observed(self, report: ClaimReport, now: float) -> None:
@@ -128,6 +149,7 @@ class Watch:
         machine = report.claim.machine
         if report.claim.revision != self.declaration.revision:
             return
+        self.causes.reported(report)
         if report.gone and report.phase == "Failed":
             config, known = self.context.config, self._back_offs.get(machine)
             delay = config.machine_back_off_first if known is None else known.delay * 2
@@ -151,6 +173,7 @@ class Watch:
             )
             self.context.claims.take(promised_report(ref, declaration), now)
             self._given[slot.slot] = slot.attempt
+            self._placed.append((slot.slot, machine))
         if machine not in self.context.members:
             self.context.claims.lose(machine)
         self.context.mark(declaration.uid)
@@ -162,32 +185,46 @@ class Watch:
             return
         context, declaration = self.context, self.declaration
         context.mark(declaration.uid)
-        if round_.given:
-            count = sum(round_.given.values())
-            where = ", ".join(sorted(f"{context.name(m)} {n}" for m, n in round_.given.items()))
-            context.notes.normal(declaration, "Scheduled", f"{count} replica{'s' * (count > 1)} on {where}", now)
+        if round_.probe:
+            self._probed(round_, now)
+            return
+        placed, self._placed = self._placed, []
+        self.causes.placed(declaration, placed, now)
         if not round_.wanting:
             self.shortage, self._retry, self._retry_at = "", 0.0, now
             return
         first, most = context.config.retry_first, context.config.retry_most
-        self._retry = min(self._retry * 2, most) if self._retry else first
+        self._retry = min(self._retry * 2, most) if self._retry and not round_.given else first
         resting = [rest.until for rest in self._back_offs.values() if rest.until > now]
         self._retry_at = min([now + self._retry, *resting])
         self._timer("retry", self._retry_at)
         claimed = {view.ref.slot for view in context.claims.views(declaration, now) if not view.stopping}
         self._cramped = all(slot.slot in claimed for slot in round_.wanting)
-        self.shortage = self._explain(round_, now)
-        if self._coordinates:
-            context.notes.warning(declaration, "FailedScheduling", self.shortage, now)
+        self._short(round_, now)
 
     # ---- parts
+
+    def _probed(self, round_: Round, now: float) -> None:
+        self._roomy = dict.fromkeys(round_.roomy, now + ROOM_HOLDS)
+        self._probe_at = now + ROOM_HOLDS
+        self._timer("probe", self._probe_at)
+        if round_.wanting:
+            self._short(round_, now)
+
+    def _short(self, round_: Round, now: float) -> None:
+        self.shortage = self._explain(round_, now)
+        if self._coordinates:
+            self.context.notes.warning(self.declaration, "FailedScheduling", self.shortage, now)
 
     def _explain(self, round_: Round, now: float) -> str:
         by_name = {self.context.name(machine): reasons for machine, reasons in round_.refused.items()}
         for machine in round_.able:
             by_name[self.context.name(machine)] = (Refusal(NoReason.POD_ANTI_AFFINITY),)
         count, total = len(round_.wanting), self.declaration.replicas
-        text = f"{count} of {total} replica{'s' * (total > 1)} wait{'s' * (count == 1)}: {summarise(by_name)}"
+        claimed = {view.ref.slot for view in self.context.claims.views(self.declaration, now) if view.leaving}
+        stuck = all(slot.slot in claimed for slot in round_.wanting)
+        what = "cannot be moved" if stuck else f"wait{'s' * (count == 1)}"
+        text = f"{count} of {total} replica{'s' * (total > 1)} {what}: {summarise(by_name)}"
         told = [details(by_name), *(rest.why for _, rest in sorted(self._back_offs.items()) if rest.until > now)]
         return f"{text} ({'; '.join(part for part in told if part)})" if any(told) else text
 
@@ -230,33 +267,47 @@ class Watch:
         if now < self._retry_at:
             self._timer("retry", self._retry_at)
             return
-        context, declaration = self.context, self.declaration
-        uid, revision = declaration.uid, declaration.revision
-        wanting = [SlotAttempt(slot, context.claims.next_attempt(uid, revision, slot)) for slot in slots]
+        wanting = self._attempts(slots)
         wanting = [slot for slot in wanting if self._given.get(slot.slot) != slot.attempt]
         if not wanting:
             self.shortage = "its guardian keeps account of too many claims to see those of this workload"
             return
+        self._begin(wanting, now)
+
+    def _probe(self, slots: Sequence[int], now: float) -> None:
+        if self._round is not None:
+            return
+        if now < self._probe_at:
+            self._timer("probe", self._probe_at)
+            return
+        self._begin(self._attempts(slots), now, probe=True)
+
+    def _attempts(self, slots: Sequence[int]) -> list[SlotAttempt]:
+        uid, revision = self.declaration.uid, self.declaration.revision
+        return [SlotAttempt(slot, self.context.claims.next_attempt(uid, revision, slot)) for slot in slots]
+
+    def _begin(self, wanting: list[SlotAttempt], now: float, *, probe: bool = False) -> None:
+        context, declaration = self.context, self.declaration
         self._rounds += 1
         salt = (context.config.seed, context.me.encode(), declaration.uid.encode(), str(self._rounds).encode())
         task_id = hashlib.sha256(b"\0".join(salt)).digest()[:16]
         resting = {m: rest for m, rest in self._back_offs.items() if rest.until > now and m in context.members}
-        found = candidates((m for m in context.members if m.machine not in resting), declaration.requirements, task_id)
-        refused = {**found.refused, **{MachineId(m): (Refusal(NoReason.BACK_OFF),) for m in resting}}
-        labels = {member.machine: member.labels for member in context.members}
+        awake = (m for m in context.members if m.machine not in resting) if resting else context.members
         self._round = Round(
             outbox=context.outbox,
             owner=self,
             declaration=declaration,
             wanting=wanting,
-            candidates=Candidates(found.order, refused),
-            labels=labels,
+            candidates=Candidates(awake, declaration.requirements, task_id),
+            labels=context.labels,
             present=tuple(
-                labels[MachineId(view.ref.machine)]
+                context.labels(view.ref.machine)
                 for view in context.claims.views(declaration, now)
-                if view.ref.machine in labels and not view.stopping
+                if view.ref.machine in context.members and not view.stopping and not (probe and view.leaving)
             ),
             task_id=task_id,
+            refused={MachineId(machine): (Refusal(NoReason.BACK_OFF),) for machine in resting},
+            probe=probe,
         )
         self._round.start(now)
 
@@ -266,3 +317,8 @@ class Watch:
             timers.cancel((kind, uid))
         else:
             timers.set((kind, uid), at, lambda _: self.context.mark(uid))
+
+
+def _grown(before: Sequence[Sequence[object]], need: Sequence[Sequence[object]]) -> bool:
+    """Whether everything that was needed before still is: then who waits for its turn has not waited in vain."""
+    return any(before) and all(set(old) <= set(new) for old, new in zip(before, need, strict=True))

@@ -10,6 +10,8 @@ FASTEST = 1.0
 """Seconds: small meshes do not talk more often than this."""
 MISSED = 3
 """So many presences missed mean that nothing is known of a machine."""
+WATCHED_LEAST = 10.0
+"""Seconds: not sooner, where machines are watched. Its watchers find out much earlier, and surely, who is dead."""
 MIN_PERIOD, MAX_PERIOD = 0.1, 3600.0
 """Bounds on what a machine may claim as its presence period, in seconds."""
 
@@ -22,6 +24,6 @@ def presence_period(members: int) -> float:
     return max(FASTEST, members / (GOSSIP_BUDGET * PRESENCE_SHARE))
 
 
-def lifetime(period: float) -> float:
-    """Seconds for which a presence holds, of a machine that claims this period (s): three periods within the bounds."""
-    return MISSED * min(max(period, MIN_PERIOD), MAX_PERIOD)
+def lifetime(period: float, least: float = 0.0) -> float:
+    """Seconds for which a presence holds, of a machine that claims this period (s): three such periods, or `least`."""
+    return max(least, MISSED * min(max(period, MIN_PERIOD), MAX_PERIOD))

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from beemesh_node.protocol.certificate import Certificate, Role, fingerprint_of
+from beemesh_node.protocol.hello import SessionKeys
 from beemesh_node.protocol.ids import Fingerprint, MachineId, PeerId
 from beemesh_node.protocol.sealer import Recipient
 from beemesh_node.protocol.session import SessionStatement, verify_statement
@@ -24,6 +25,8 @@ class Contact:
     fingerprint: Fingerprint
     statement: SessionStatement
     statement_bytes: bytes = field(repr=False)
+    session_keys: SessionKeys | None = field(default=None, repr=False, compare=False)
+    """Only in the admission of a connection: what its hello agreed on, for session frames on its streams."""
 
     @property
     def machine(self) -> MachineId:

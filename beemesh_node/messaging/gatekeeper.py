@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import final
 
 import trio
@@ -57,7 +58,7 @@ class MemberGatekeeper:
         )
         member.contacts.admit(contact)
         # What this very connection proved, even if the book knows of a session that says it is later.
-        return contact
+        return replace(contact, session_keys=introduction.session_keys)
 
     def _learn_time(self, introduction: Introduction) -> None:
         """Take the time from machines only: an operator's laptop has no say in it."""

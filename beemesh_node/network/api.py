@@ -69,6 +69,11 @@ class FrameStream(Protocol):
         """The peer at the other end, as its Noise handshake proved."""
         ...
 
+    @property
+    def admission(self) -> object:
+        """What the gatekeeper gave for the connection that carries this stream; None during hello."""
+        ...
+
     async def read_frame(self, limit: int) -> bytes:
         """Wait for the next frame of at most `limit` bytes.
 
@@ -282,6 +287,27 @@ class Host(Protocol):
 
     async def disconnect(self, peer: PeerId, reason: str) -> None:
         """Close every connection to the peer and greet it no more until `Limits.refusal_backoff` is over."""
+        ...
+
+    @property
+    def datagram_port(self) -> int:
+        """The UDP port at which datagrams arrive; 0 if none do."""
+        ...
+
+    def on_datagram(self, handler: Callable[[bytes], None]) -> None:
+        """Hand every datagram to `handler` from now on. It must not raise or wait; who sent it, it has to find out."""
+        ...
+
+    def send_datagram(self, peer: PeerId, port: int, data: bytes) -> None:
+        """Send to this port of the machine from which the peer is, or was last, connected. It may be lost."""
+        ...
+
+    async def refuses(self, peer: PeerId, addresses: Sequence[str], within: float) -> bool:
+        """Whether the machine from which the peer was last connected says that nobody listens there any more.
+
+        Only those of `addresses` count that name that machine by the IP it had: what answers at others may be somebody
+        else. False too if there is none, or no answer within so many seconds.
+        """
         ...
 
     def peers(self) -> Mapping[PeerId, object]:

@@ -93,7 +93,7 @@ class HostFacade:
     async def run_handler(self, stream: Any, handler: Handler) -> None:
         """Serve a stream with one of the node's handlers, and end the stream as the handler ended."""
         link = self._links.of(stream.swarm_conn)
-        frames = Libp2pFrameStream(stream, link.peer)
+        frames = Libp2pFrameStream(stream, link.peer, link.admission)
         try:
             await handler(frames, link.admission)
         except NetworkError:

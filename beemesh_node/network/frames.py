@@ -29,14 +29,15 @@ _GOODBYE = 2.0
 class Libp2pFrameStream:
     """`FrameStream` over one libp2p stream."""
 
-    def __init__(self, stream: Any, peer: PeerId, *, proposed: str = "") -> None:
-        """`proposed`: a protocol that is still to be agreed on.
+    def __init__(self, stream: Any, peer: PeerId, admission: object = None, *, proposed: str = "") -> None:
+        """`admission`: of the connection; `proposed`: a protocol that is still to be agreed on.
 
         It travels with the first bytes written, and the other side's word on it is read with the first bytes it sends,
         so that agreeing costs no round trip.
         """
         self._stream = stream
         self._peer = peer
+        self._admission = admission
         self._proposed = proposed
         self._unsent = b"".join(encode_delim(each.encode()) for each in (MULTISTREAM, proposed)) if proposed else b""
 
@@ -44,6 +45,11 @@ class Libp2pFrameStream:
     def peer(self) -> PeerId:
         """The peer at the other end."""
         return self._peer
+
+    @property
+    def admission(self) -> object:
+        """See `FrameStream.admission`."""
+        return self._admission
 
     async def read_frame(self, limit: int) -> bytes:
         """See `FrameStream.read_frame`."""

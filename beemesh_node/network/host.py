@@ -1,7 +1,7 @@
 """The host that the node holds on to, over any number of lives of the libp2p stack."""
 
 import logging
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,10 @@ from beemesh_node.network.api import (
 )
 from beemesh_node.network.backoff import Backoff
 from beemesh_node.network.counting import Counters
+from beemesh_node.network.datagrams import Datagrams
 from beemesh_node.network.identity import peer_id_of_seed
 from beemesh_node.network.keeper import Keeper
+from beemesh_node.network.knock import refused
 from beemesh_node.protocol.ids import Cid, PeerId
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class MeshHost:
         self._topics: dict[str, tuple[Validator, trio.MemorySendChannel[Gossip]]] = {}
         self._keeper = Keeper(self.connect, self._until_lost, config.limits)
         self._keeper.want(self._bootstrap)
+        self.datagrams = Datagrams(self._counters)
+        """Bound and run by `open_host`, whatever becomes of libp2p."""
 
     # Who and where
 
@@ -131,6 +135,26 @@ class MeshHost:
         return life, await life.dialer.link(peer, addresses)
 
     # Peers
+
+    @property
+    def datagram_port(self) -> int:
+        """See `Host.datagram_port`."""
+        return self.datagrams.port
+
+    def on_datagram(self, handler: Callable[[bytes], None]) -> None:
+        """See `Host.on_datagram`."""
+        self.datagrams.handler = handler
+
+    def send_datagram(self, peer: PeerId, port: int, data: bytes) -> None:
+        """See `Host.send_datagram`."""
+        place = self._life.links.places.get(peer) if self._life is not None else None
+        if place is not None:
+            self.datagrams.send(place, port, data)
+
+    async def refuses(self, peer: PeerId, addresses: Sequence[str], within: float) -> bool:
+        """See `Host.refuses`."""
+        place = self._life.links.places.get(peer) if self._life is not None else None
+        return place is not None and await refused(place, addresses, within)
 
     def peers(self) -> Mapping[PeerId, object]:
         """See `Host.peers`."""
@@ -316,9 +340,13 @@ async def open_host(
     async with trio.open_nursery() as nursery:
         try:
             await nursery.start(host.run)
+            host.datagrams.bind(config.listen)
+            nursery.start_soon(host.datagrams.run)
             yield host
         except Exception as error:  # noqa: BLE001
             failure = error  # raised outside, lest the nursery wraps it
+        finally:
+            host.datagrams.close()
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure

@@ -34,6 +34,10 @@ _LAST_WORD = 0.5
 """Seconds that a refused peer gets to read why."""
 
 
+_PLACES = 4096
+"""Peers of which that is remembered at most."""
+
+
 class AdmissionRefused(SwarmException):  # type: ignore[misc]
     """Carries a refusal through libp2p's dialling, which wraps every other exception."""
 
@@ -85,6 +89,8 @@ class Links:
         self._links: dict[Any, Link] = {}
         self._admitted: dict[PeerId, list[Link]] = {}
         self._client = MultiselectClient()
+        self.places: dict[PeerId, str] = {}
+        """IP address from which each peer was last connected, also of peers that are gone."""
 
     def of(self, connection: Any) -> Link:
         """The link of a libp2p connection."""
@@ -101,6 +107,14 @@ class Links:
     def admissions(self) -> dict[PeerId, object]:
         """The admitted peers, each with its newest admission."""
         return {peer: links[-1].admission for peer, links in self._admitted.items()}
+
+    def _note_place(self, link: Link) -> None:
+        remote = link.connection.muxed_conn.get_remote_address()
+        if remote is not None:
+            self.places.pop(link.peer, None)
+            self.places[link.peer] = str(remote[0])
+            while len(self.places) > _PLACES:
+                del self.places[next(iter(self.places))]
 
     def admitted_inbound(self) -> int:
         """Admitted connections that the other side dialled."""
@@ -136,6 +150,7 @@ class Links:
             if self._stopping or not link.alive:
                 raise AdmissionRefused("the connection was lost during hello")
             link.admitted = True
+            self._note_place(link)
             self._admitted.setdefault(link.peer, []).append(link)
         finally:
             link.decided.set()
@@ -203,7 +218,7 @@ class Links:
         """
         stream = await self._new_stream(link)
         stream.set_protocol(protocol)
-        return Libp2pFrameStream(stream, link.peer, proposed=protocol)
+        return Libp2pFrameStream(stream, link.peer, link.admission, proposed=protocol)
 
     async def open_raw(self, link: Link, protocols: list[str]) -> Any:
         """Open a libp2p stream for the first of `protocols` that the other side serves.

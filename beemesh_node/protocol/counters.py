@@ -48,6 +48,16 @@ class Refusal(StrEnum):
     AUDIENCE_NOT_ALLOWED = "audience_not_allowed"
     """A type that is for one member was sent to all."""
     MALFORMED_PAYLOAD = "malformed_payload"
+    FRAME_MALFORMED = "frame_malformed"
+    """On a stream of beats: too long, too short, or nothing that is known there."""
+    FRAME_REPLAYED = "frame_replayed"
+    FRAME_UNDECRYPTABLE = "frame_undecryptable"
+    FRAME_NOT_EXPECTED = "frame_not_expected"
+    """What only the other side of the stream may say, or more often than it may."""
+    DATAGRAM_UNKNOWN = "datagram_unknown"
+    """Of no stream of beats that is open."""
+    STREAM_NOT_ALLOWED = "stream_not_allowed"
+    """A stream of beats of an operator, or more of them than one machine may have."""
 
 
 class Refused(ProtocolError):

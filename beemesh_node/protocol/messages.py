@@ -55,6 +55,8 @@ class Presence:
     ready: bool
     reason: str
     """Why it is not ready ("Podman does not answer: …"), else empty."""
+    incarnation: int = 0
+    """How often this daemon had to contradict that it is dead (SWIM): a death notice counts for one incarnation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,23 @@ class Leaving:
 
     restarting: bool
     """True for a restart: its pods go on running and it will be back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A machine that is held dead, as of which start and incarnation of its daemon, and why."""
+
+    machine: str
+    started_at: int
+    incarnation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeathNotice:
+    """A watcher says that it holds machines dead. Two watchers must say so for a death to count."""
+
+    deaths: tuple[Death, ...]
 
 
 # ---- operators to guardians -----------------------------------------------------------------------------------------
@@ -212,6 +231,10 @@ class ClaimReport:
     gone: bool
     version: int
     """Grows with every report of one claim, so that late ones are known as old."""
+    leaving: str = ""
+    """Why it is to be moved to another machine ("oak is drained"), empty if it is to stay."""
+    home: str = ""
+    """The machine that holds the volumes of this slot, where it has any and it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +242,8 @@ class ClaimReports:
     """The machine of these claims tells their guardian how they are: all that changed within a moment."""
 
     reports: tuple[ClaimReport, ...]
+    events: tuple[EventReport, ...] = ()
+    """What happened to claims there: guardians keep it, so that it outlives the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +262,10 @@ class EventReport:
     first_at: int
     last_at: int
     count: int
+    pod: str = ""
+    """The pod that it happened to, if it was one."""
+    slot: int = -1
+    """The replica that it happened to; -1 when it is about none alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +308,56 @@ class ExecRequest:
     stdin: bool
     tty: bool
     stream_secret: bytes
+
+
+class Maintenance(IntEnum):
+    """What an operator has a machine do with its work. Each also does what the one before it does."""
+
+    NONE = 0
+    """Take work: what is not cordoned."""
+    CORDON = 1
+    """Take none."""
+    DRAIN = 2
+    """Move every replica to another machine, as a rollout would replace it."""
+    EVICT = 3
+    """End now what is still here, whether or not it runs elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceRequest:
+    """Tells a machine what it is to do with its work. It holds until the next, over restarts.
+
+    Takes the operator's verb `cordon`, from `DRAIN` on also `drain`, for every namespace.
+    """
+
+    mode: Maintenance
+    grace_seconds: int = -1
+    """How long pods that are moved or ended have, instead of their own grace; negative for their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceReply:
+    """What holds for the machine now, and how many pods are on it."""
+
+    mode: Maintenance
+    pods: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRequest:
+    """Asks a machine to give some of its claims to others, each as a rollout would replace it.
+
+    Takes the operator's verb `drain` in the namespace of each claim.
+    """
+
+    claims: tuple[ClaimRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MoveReply:
+    """The claims that are here and leaving now."""
+
+    moving: tuple[ClaimRef, ...]
 
 
 # ---- scheduling, between machines -----------------------------------------------------------------------------------
@@ -340,6 +419,8 @@ class Requirements:
     priority: int = 0
     local_images: tuple[str, ...] = ()
     """Those of the images that must be on the machine already: they are never pulled."""
+    leased: bool = False
+    """It may run only under a lease, which takes a machine that can guard pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +457,9 @@ class NoReason(IntEnum):
     BACK_OFF = 14
     UNANSWERED = 15
     IMAGE = 16
+    LEAVING = 17
+    GUARD = 18
+    VOLUME = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,6 +481,10 @@ class Bid:
     running: int
     """Replicas of this declaration that it already runs: for spreading."""
     refusals: tuple[Refusal, ...] = ()
+    victims: int = 0
+    """If it could take none as it is: how many pods of lower priority would have to go for one; 0 if that is no way."""
+    victim_priority: int = 0
+    """The highest priority among these pods."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +503,8 @@ class Assignment:
     record: bytes
     block: KeyedBlock
     slots: tuple[SlotAttempt, ...]
+    preempt: bool = False
+    """Pods of lower priority are to go for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,6 +553,157 @@ class ClaimReply:
     """What is known of the claims asked for. Of the answering machine's own claims it is all there is."""
 
     reports: tuple[ClaimReport, ...]
+    events: tuple[EventReport, ...] = ()
+    """What the answering machine remembers of the declaration, for a guardian that is new to it."""
+
+
+# ---- leases ---------------------------------------------------------------------------------------------------------
+
+
+class LeaseRefusal(IntEnum):
+    """Why a voter does not grant, or does not sign."""
+
+    NONE = 0
+    UNKNOWN = 1
+    """It does not hold the record."""
+    HELD = 2
+    """Another pod holds the lease of the slot."""
+    RESTARTED = 3
+    """It was restarted, and is silent until what it may have granted before is over."""
+    OUTDATED = 4
+    """It knows a newer voter set."""
+    BEHIND = 5
+    """It does not know the voter set yet: show it."""
+    NO_VOTER = 6
+    """It is not in the voter set."""
+    ELSEWHERE = 7
+    """The volumes of the slot are on another machine, `holder`."""
+    OVER = 8
+    """The declaration is deleted, or the slot is not declared."""
+    EARLY = 9
+    """The present voter set has not been known for long enough to sign the next."""
+    SIGNED = 10
+    """It has signed another successor of the present voter set."""
+    INVALID = 11
+    """What is asked for breaks a rule, whoever asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    """A machine asks a voter to grant the lease of a slot to one of its pods, or to renew it."""
+
+    uid: str
+    slot: int
+    pod_uid: str
+    number: int
+    """Of the voter set that the machine counts grants of."""
+    ttl_ms: int
+    term: int = 0
+    """The term of the lease, 0 while the machine does not know which it will be."""
+    binds: bool = False
+    """The slot has volumes: with a term they are, from now on, on the asking machine."""
+    round: int = 0
+    """Grows with every request of a machine, over restarts: a release ends only grants of earlier rounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReply:
+    """Granted unless there is a `refusal`."""
+
+    refusal: LeaseRefusal
+    number: int = 0
+    """Of the newest voter set that the voter knows."""
+    term: int = 0
+    """The greatest term of the slot that the voter knows."""
+    holder: str = ""
+    """The machine that holds the lease, or the volumes, instead."""
+    remaining_ms: int = 0
+    """For how long yet, as the voter counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRelease:
+    """The pod has ended or was not begun: what was granted to it up to this round is free."""
+
+    uid: str
+    slot: int
+    pod_uid: str
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseQuery:
+    """Asks a voter what it knows of the leases of a declaration."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotLease:
+    """One slot as a voter knows it. `holder` is empty when it has granted the lease to nobody just now."""
+
+    slot: int
+    term: int
+    home: str
+    """The machine that holds its volumes, if it has any."""
+    holder: str
+    pod_uid: str
+    remaining_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseState:
+    """What a voter knows. `voters` is empty if it is none, and never was."""
+
+    number: int
+    voters: tuple[str, ...]
+    slots: tuple[SlotLease, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedVote:
+    """The signed object of a `voters.VoterVote`, and the certificate of who signed it."""
+
+    certificate: bytes
+    vote: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VoterSet:
+    """A voter set that is in force, since a majority of the one before has signed it."""
+
+    number: int
+    voters: tuple[str, ...]
+    votes: tuple[SignedVote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VoterSets:
+    """Shows the voter sets of a declaration, each following on the one before."""
+
+    uid: str
+    sets: tuple[VoterSet, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VoterProposal:
+    """Asks a voter to sign a successor of the voter set in force."""
+
+    uid: str
+    number: int
+    voters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VoterAnswer:
+    """Signed, or why not."""
+
+    refusal: LeaseRefusal
+    number: int = 0
+    """Of the newest voter set that the voter knows."""
+    signed_voters: tuple[str, ...] = ()
+    """The successor that it has signed."""
+    vote: SignedVote | None = None
 
 
 # ---- keeping copies -------------------------------------------------------------------------------------------------
@@ -565,12 +806,17 @@ class Sender(IntEnum):
 PAYLOADS: Mapping[int, tuple[type, Sender]] = {
     1: (Presence, Sender.MACHINE),
     2: (Leaving, Sender.MACHINE),
+    3: (DeathNotice, Sender.MACHINE),
     10: (Commit, Sender.ANY),
     11: (CommitReply, Sender.MACHINE),
     12: (ListRequest, Sender.OPERATOR),
     13: (ListReply, Sender.MACHINE),
     14: (LogsRequest, Sender.OPERATOR),
     15: (ExecRequest, Sender.OPERATOR),
+    16: (MaintenanceRequest, Sender.OPERATOR),
+    17: (MaintenanceReply, Sender.MACHINE),
+    18: (MoveRequest, Sender.OPERATOR),
+    19: (MoveReply, Sender.MACHINE),
     20: (Task, Sender.MACHINE),
     21: (Bid, Sender.MACHINE),
     22: (Assignment, Sender.MACHINE),
@@ -589,6 +835,14 @@ PAYLOADS: Mapping[int, tuple[type, Sender]] = {
     36: (IntroductionRequest, Sender.ANY),
     37: (IntroductionReply, Sender.MACHINE),
     38: (RelayRequest, Sender.ANY),
+    50: (LeaseRequest, Sender.MACHINE),
+    51: (LeaseReply, Sender.MACHINE),
+    52: (LeaseRelease, Sender.MACHINE),
+    53: (LeaseQuery, Sender.ANY),
+    54: (LeaseState, Sender.MACHINE),
+    55: (VoterSets, Sender.MACHINE),
+    56: (VoterProposal, Sender.MACHINE),
+    57: (VoterAnswer, Sender.MACHINE),
     40: (Ack, Sender.MACHINE),
     41: (Failure, Sender.MACHINE),
 }

@@ -25,6 +25,8 @@ MAX_RECORD = 32 * 1024
 """Bytes of an attested record: a certificate of about 7 KB, and a record with its revisions."""
 
 UID_NONCE_SIZE = 16
+MAX_VOTERS = 5
+"""First voters that a record may name: an odd number up to this."""
 
 _LENGTH = struct.Struct(">I")
 _UID_CONTEXT = b"beemesh/1/uid"
@@ -66,6 +68,8 @@ class Record:
     revisions: tuple[RevisionRef, ...]
     """The present one last."""
     created_at: int
+    voters: tuple[str, ...] = ()
+    """Machine ids of the first voters over the leases of its slots, an odd number; none if it needs no leases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +91,13 @@ class AttestedRecord:
         return (self.record.deleted, self.record.sequence, self.digest)
 
 
-def uid_of(mesh_id: bytes, namespace: str, kind: str, name: str, nonce: bytes) -> Uid:
-    """Return the uid of a declaration: a UUID that follows from its name and fresh randomness.
+def uid_of(mesh_id: bytes, namespace: str, kind: str, name: str, nonce: bytes, voters: tuple[str, ...] = ()) -> Uid:
+    """Return the uid of a declaration: a UUID that follows from its name, fresh randomness and its first voters.
 
-    Bound so, a record cannot claim the uid of a declaration in a namespace where its owner may do nothing.
+    Bound so, a record cannot claim the uid of a declaration in a namespace where its owner may do nothing, and nobody
+    can name other voters for it.
     """
-    parts = (mesh_id, namespace.encode(), kind.encode(), name.encode(), nonce)
+    parts = (mesh_id, namespace.encode(), kind.encode(), name.encode(), nonce, *(voter.encode() for voter in voters))
     data = _UID_CONTEXT + b"".join(_LENGTH.pack(len(part)) + part for part in parts)
     return Uid(str(UUID(bytes=hashlib.sha256(data).digest()[:16], version=4)))
 
@@ -117,7 +122,10 @@ def open_record(raw: bytes, chain: Callable[[bytes], Certificate]) -> AttestedRe
     owner = chain(raw[_LENGTH.size : _LENGTH.size + size])
     body = open_object(RECORD_KIND, raw[_LENGTH.size + size :], owner.public_key, MAX_RECORD)
     record = decode(Record, body)
-    named = uid_of(record.mesh_id, record.namespace, record.kind, record.name, record.uid_nonce)
+    named = uid_of(record.mesh_id, record.namespace, record.kind, record.name, record.uid_nonce, record.voters)
     if len(record.uid_nonce) != UID_NONCE_SIZE or record.uid != named:
         raise MalformedError(f"the record of {record.kind} {record.namespace}/{record.name} has another name's uid")
+    count = len(record.voters)
+    if record.voters and (count % 2 == 0 or count > MAX_VOTERS or len(set(record.voters)) < count):
+        raise MalformedError(f"{record.kind} {record.namespace}/{record.name}: its {count} voters are no odd few")
     return AttestedRecord(record, owner, raw)

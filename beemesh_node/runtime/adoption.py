@@ -27,11 +27,13 @@ class FoundPod:
     sandbox: str = ""
     spec: PodSpec | None = None
     ended: bool = False
+    unguarded: bool = False
+    """Whether it is leased and its guard is gone, so that the kernel has ended it."""
 
     @property
     def adoptable(self) -> bool:
         """Whether the pod can be kept: its specification is there, it is not ending, and it was fully started."""
-        if self.spec is None or self.ended:
+        if self.spec is None or self.ended or self.unguarded:
             return False
         template = self.spec.template
         first = template.init_containers[:1] or template.containers
@@ -48,6 +50,8 @@ class FoundPod:
         init = tuple(one for name, one in self.statuses.items() if self.roles[name] is Role.INIT)
         if self.ended:
             reason, message = "Ended", "the pod was told to end and is not yet removed"
+        elif self.unguarded:
+            reason, message = "LeaseEnded", "its lease ended while nobody looked: remove the pod"
         elif self.spec is None:
             reason, message = "SpecLost", "its specification did not outlive the daemon or the machine: remove the pod"
         else:

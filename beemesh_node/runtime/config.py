@@ -71,3 +71,7 @@ class RuntimeInfo:
     rootless: bool
     oci_runtime: str
     graph_root: str
+    guards: bool = False
+    """Whether the kernel ends a leased pod in time here (see `guard`); without it none is started."""
+    guards_reason: str = ""
+    """Why not, in a sentence."""

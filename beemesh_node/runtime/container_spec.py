@@ -47,6 +47,8 @@ class Surroundings:
     """Podman's id of that pod's infra container."""
     image_user: str = ""
     """The image's USER, known only if `security.needs_image_user`."""
+    pid_namespace: str = ""
+    """The path of the PID namespace to join, that of a guard; empty for one of the container's own."""
 
 
 def needs_sandbox(pod: PodSpec) -> bool:
@@ -94,6 +96,8 @@ def container_spec(
         spec["command"] = [expand(word, env) for word in container.args]
     if container.working_dir:
         spec["work_dir"] = container.working_dir
+    if around.pid_namespace:
+        spec["pidns"] = {"nsmode": "path", "value": around.pid_namespace}
     if around.sandbox:
         spec["pod"] = around.sandbox
     else:

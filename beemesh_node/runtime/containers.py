@@ -6,8 +6,9 @@ A death is seen through a pidfd, which tells at once; Podman's own event takes 6
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -20,6 +21,8 @@ RESYNC_SECONDS = 30.0
 """How often a container is looked at although nothing was heard of it."""
 KILL_SECONDS = 30.0
 """How long a process may take to vanish after SIGKILL: one that waits for a disk cannot until it has it."""
+SILENCE_SECONDS = 1.0
+"""How long Podman may take to tell of a container, before it is asked whether its process runs without Podman."""
 _FIRST_LOOK = 0.003
 _LONGEST_LOOK = 0.5
 _RETRY_SECONDS = 0.5
@@ -68,29 +71,44 @@ class Containers:
         except ValueError as error:
             raise RuntimeUnavailableError.at(self._api.socket, str(error)) from error
 
-    async def ended(self, container_id: str) -> Ended:
+    async def ended(self, container_id: str, unheard: Callable[[], None] | None = None) -> Ended:
         """Wait until a container's main process has ended; how it did.
 
         Waits through a Podman that is gone: containers run on without it, and how they ended is told when it is back.
+        `unheard` is called if that takes long although the process has surely ended.
         """
         look = _FIRST_LOOK
-        starved = False
+        pid, starved, gone = 0, False, False
         while True:
             try:
-                found = await self.inspect(container_id)
+                found = await self._look(container_id, math.inf if not pid else SILENCE_SECONDS)
             except RuntimeUnavailableError:
-                await trio.sleep(_RETRY_SECONDS)
+                if gone and unheard is not None:
+                    unheard()
+                if gone or not pid:
+                    await trio.sleep(_RETRY_SECONDS)
+                else:
+                    gone = await self._hint(container_id, pid)
                 continue
             if found is None:
-                return Ended(137, "ContainerStatusUnknown", message="removed by somebody else")
+                return Ended(137, "ContainerStatusUnknown", message="removed by somebody else", removed=True)
             if not found.running:
                 self._wakeups.wake(container_id)  # Whoever else waits for it.
                 return ended(found, starved)
-            if await self._hint(container_id, found.pid):
+            pid = found.pid
+            gone = await self._hint(container_id, pid)
+            if gone:
                 starved = starved or out_of_memory(found.cgroup_path)
                 # The process is gone, and Podman learns of it within milliseconds from conmon.
                 await trio.sleep(look)
                 look = min(look * 1.5, _LONGEST_LOOK)
+
+    async def _look(self, container_id: str, seconds: float) -> Inspection | None:
+        try:
+            with trio.fail_after(seconds):
+                return await self.inspect(container_id)
+        except trio.TooSlowError:
+            raise RuntimeUnavailableError.at(self._api.socket, "no answer in time") from None
 
     async def end(self, container_id: str, grace_seconds: float) -> None:
         """Ask a container to end by its image's stop signal (else SIGTERM), and after the grace by SIGKILL.

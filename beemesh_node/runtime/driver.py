@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+import trio
 
 from beemesh_node.runtime.container_spec import Surroundings
 from beemesh_node.runtime.containers import Containers
-from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError
+from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError, StartError
+from beemesh_node.runtime.guard import Guard, end_orphans
 from beemesh_node.runtime.inspection import Ended, Inspection
 from beemesh_node.runtime.labels import Role, container_name
 from beemesh_node.runtime.launcher import Launcher
 from beemesh_node.runtime.probe_actions import Prober
 from beemesh_node.workloads.pod import Container, PodSpec, Probe
+
+log = structlog.get_logger()
 
 
 @dataclass
@@ -23,6 +30,8 @@ class Driver:
     launcher: Launcher
     containers: Containers
     prober: Prober
+    guard: Guard | None = None
+    """What ends a leased pod; its containers live in the guard's namespace."""
     pod_ip: str = ""
     """The pod's address as last seen; that of a container without a sandbox changes with each of its lives."""
 
@@ -39,7 +48,20 @@ class Driver:
 
         Raises StartError, RuntimeUnavailableError.
         """
-        return await self.launcher.launch(self.pod, container, role, restart, self.surroundings)
+        around = self.surroundings
+        if self.guard is not None:
+            if not self.guard.alive:
+                raise StartError("LeaseEnded", f"pod {self.pod.identity.pod_name}: its guard has ended")
+            around = replace(around, pid_namespace=self.guard.namespace)
+        return await self.launcher.launch(self.pod, container, role, restart, around)
+
+    async def renew_sandbox(self) -> None:
+        """Make the pod's namespaces anew in the place of those that are gone, with the containers that were in them.
+
+        Raises StartError, RuntimeUnavailableError.
+        """
+        await self.launcher.discard_sandbox(self.pod, self.surroundings.sandbox)
+        self.join(await self.launcher.sandbox(self.pod))
 
     async def prune(self, container: Container, restart: int) -> None:
         """Remove the life before the last one; the last is kept for its logs."""
@@ -61,9 +83,14 @@ class Driver:
             self.pod_ip = found.ip
         return found
 
-    async def ended(self, container_id: str) -> Ended:
-        """Wait for the end of one life."""
-        return await self.containers.ended(container_id)
+    async def ended(self, container_id: str, unheard: Callable[[], None] | None = None) -> Ended:
+        """Wait for the end of one life, and of all it has left running."""
+        over = await self.containers.ended(container_id, unheard)
+        if self.guard is not None and self.guard.alive:
+            namespace = self.guard.descriptor
+            while not await trio.to_thread.run_sync(end_orphans, container_id, namespace):
+                log.warning("container not gone yet", pod=self.pod.identity.pod_uid, container=container_id)
+        return over
 
     async def end(self, container_id: str, grace_seconds: float) -> None:
         """End one life.
@@ -72,8 +99,8 @@ class Driver:
         """
         await self.containers.end(container_id, grace_seconds)
 
-    async def probe(self, container_id: str, probe: Probe) -> bool:
-        """Ask a container once how it is."""
+    async def probe(self, container_id: str, probe: Probe) -> bool | None:
+        """Ask a container once how it is; None if there was nobody to ask."""
         # A hostNetwork pod listens on the machine's own addresses, of which only loopback is always there.
         address = "127.0.0.1" if self.pod.template.host_network else self.pod_ip
         return await self.prober.ask(container_id, address, probe)

@@ -41,3 +41,7 @@ class StartError(ContainerRuntimeError):
 
 class NoSuchPodError(ContainerRuntimeError):
     """There is no such pod on this machine, or no such container in the pod."""
+
+
+class GuardError(RuntimeUnavailableError):
+    """The guard of a leased pod cannot be started, reached or ended; its deadline stands as it is."""

@@ -60,6 +60,15 @@ class Images:
         found = await self._api.get(f"/images/{quote(image, safe='')}/json")
         return str(found.get("User") or (found.get("Config") or {}).get("User") or "")
 
+    async def program(self, image: str) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+        """What an image runs if nothing else is said: its ENTRYPOINT, its CMD and its STOPSIGNAL.
+
+        Raises PodmanRefusedError, RuntimeUnavailableError.
+        """
+        config = (await self._api.get(f"/images/{quote(image, safe='')}/json")).get("Config") or {}
+        entrypoint, arguments = (tuple(config.get(name) or ()) for name in ("Entrypoint", "Cmd"))
+        return entrypoint, arguments, str(config.get("StopSignal") or "")
+
     async def ensure(self, container: Container) -> None:
         """Have a container's image here, whichever version.
 

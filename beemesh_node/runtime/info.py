@@ -1,10 +1,25 @@
-"""Reading what Podman says about itself and the machine. No I/O."""
+"""What Podman says about itself and the machine."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from beemesh_node.runtime.config import RuntimeInfo
+from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError
+from beemesh_node.runtime.podman_api import PodmanApi
+
+
+async def ask_info(api: PodmanApi) -> RuntimeInfo:
+    """Ask Podman.
+
+    Raises RuntimeUnavailableError, also for what is not Podman.
+    """
+    try:
+        return read_info(await api.get("/info"))
+    except (ValueError, PodmanRefusedError) as error:
+        raise RuntimeUnavailableError.at(
+            api.socket, f"what answers there is not Podman 4 or later ({error})"
+        ) from error
 
 
 def read_info(data: Any) -> RuntimeInfo:

@@ -50,6 +50,8 @@ class Ended:
     started_at_ms: int = 0
     finished_at_ms: int = 0
     message: str = ""
+    removed: bool = False
+    """Somebody else took the container away: how it ended is not known, and it need not have been its fault."""
 
 
 def read_inspection(data: Mapping[str, Any], network: str) -> Inspection:

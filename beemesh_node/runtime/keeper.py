@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -13,8 +13,8 @@ from beemesh_node.runtime.backoff import CrashLoopBackOff, restarts
 from beemesh_node.runtime.errors import RuntimeUnavailableError, StartError
 from beemesh_node.runtime.inspection import Ended, Inspection
 from beemesh_node.runtime.labels import Role
-from beemesh_node.runtime.probing import run_probe
-from beemesh_node.workloads.pod import Container, ContainerStatus, Probe, RestartPolicy
+from beemesh_node.runtime.probing import Ask, run_probe
+from beemesh_node.workloads.pod import RUNTIME_UNAVAILABLE, Container, ContainerStatus, Probe, RestartPolicy
 
 UNAVAILABLE_RETRY = 1.0
 """Seconds between tries to start a container while Podman does not answer."""
@@ -32,14 +32,14 @@ class ContainerDriver(Protocol):
     async def inspect(self, container_id: str) -> Inspection | None:
         """What is known of one life. Raises RuntimeUnavailableError."""
 
-    async def ended(self, container_id: str) -> Ended:
-        """Wait for the end of one life."""
+    async def ended(self, container_id: str, unheard: Callable[[], None] | None = None) -> Ended:
+        """Wait for the end of one life. `unheard`: it has ended, but it will take a while until it is known how."""
 
     async def end(self, container_id: str, grace_seconds: float) -> None:
         """End one life. Raises RuntimeUnavailableError."""
 
-    async def probe(self, container_id: str, probe: Probe) -> bool:
-        """Ask once, within the probe's timeout."""
+    async def probe(self, container_id: str, probe: Probe) -> bool | None:
+        """Ask once, within the probe's timeout. None if there was nobody to ask."""
 
 
 class ContainerKeeper:
@@ -68,6 +68,7 @@ class ContainerKeeper:
             self.status = self._unprobed(self.status)
         self._backoff = CrashLoopBackOff(self.status.restart_count)
         self._restart_now = trio.Event()
+        self._over: Ended | None = None
 
     def running_as(self, container_id: str) -> None:
         """Take over a container that was just started."""
@@ -87,8 +88,24 @@ class ContainerKeeper:
         """End the present life and begin the next one at once, whatever the policy and the back-off say."""
         self._restart_now.set()
 
+    def begin_again(self) -> None:
+        """Have `keep` start a new life, because what the last one lived in is gone; not of what ended as it should."""
+        if self._over is not None and self._over.exit_code == 0 and self._role is not Role.INIT:
+            return
+        self._over = None
+        self._update(
+            state="waiting",
+            reason="ContainerCreating",
+            message="",
+            ready=False,
+            started=False,
+            restart_count=self.status.restart_count + 1,
+        )
+
     async def keep(self) -> Ended:
         """Run the container until it has ended for good; how it did."""
+        if self._over is not None:
+            return self._over
         if self.status.state == "waiting":
             await self._launch(0)
         while True:
@@ -99,10 +116,11 @@ class ContainerKeeper:
             again = asked or restarts(self._policy, over.exit_code)
             self.note_end(over)
             if not again:
+                self._over = over
                 return over
             # Podman's own times tell more when the container ran, or ended, under an earlier daemon.
             ran_for = max(trio.current_time() - began, (over.finished_at_ms - over.started_at_ms) / 1000)
-            delay = 0.0 if asked else self._backoff.next_delay(ran_for)
+            delay = 0.0 if asked or over.removed else self._backoff.next_delay(ran_for)
             await self._launch(delay, over)
 
     async def _launch(self, delay: float, over: Ended | None = None) -> None:
@@ -122,7 +140,7 @@ class ContainerKeeper:
                 reason, message = error.reason, error.message
                 delay = self._backoff.next_delay(0)
             except RuntimeUnavailableError as error:
-                reason, message = "RuntimeUnavailable", str(error)
+                reason, message = RUNTIME_UNAVAILABLE, str(error)
                 delay = UNAVAILABLE_RETRY
             else:
                 self.status = replace(self.status, restart_count=restart)
@@ -134,7 +152,7 @@ class ContainerKeeper:
             nursery.start_soon(self._complete_status, container_id)
             nursery.start_soon(self._probe, container_id)
             nursery.start_soon(self._end_when_asked, container_id)
-            over = await self._driver.ended(container_id)
+            over = await self._driver.ended(container_id, self._unheard)
             nursery.cancel_scope.cancel()
         return over
 
@@ -147,6 +165,13 @@ class ContainerKeeper:
         if found is not None:
             self._update(started_at_ms=found.started_at_ms, image_id=found.image_id)
         await self._driver.prune(self.container, self.status.restart_count)
+
+    def _unheard(self) -> None:
+        """Its program ended, and Podman, which would start the next, does not answer."""
+        if self.status.reason != RUNTIME_UNAVAILABLE:
+            self._update(
+                ready=False, reason=RUNTIME_UNAVAILABLE, message="its program has ended, and Podman does not answer"
+            )
 
     def _unprobed(self, status: ContainerStatus) -> ContainerStatus:
         """A running container's status before any probe has answered."""
@@ -161,7 +186,7 @@ class ContainerKeeper:
         """Startup first; then liveness and readiness side by side."""
         container = self.container
 
-        async def ask(probe: Probe) -> bool:
+        async def ask(probe: Probe) -> bool | None:
             return await self._driver.probe(container_id, probe)
 
         def begun(probe: Probe) -> Probe:
@@ -179,7 +204,7 @@ class ContainerKeeper:
             if container.readiness_probe:
                 nursery.start_soon(run_probe, begun(container.readiness_probe), ask, self._set_ready)
 
-    async def _keep_alive(self, container_id: str, probe: Probe, ask: Callable[[Probe], Awaitable[bool]]) -> None:
+    async def _keep_alive(self, container_id: str, probe: Probe, ask: Ask) -> None:
         await run_probe(probe, ask, until_failure=True)
         await self._end(container_id)
 

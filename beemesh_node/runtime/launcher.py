@@ -32,6 +32,7 @@ PORT_RELEASE_SECONDS = 3.0
 """How long the last life of a container may hold its host ports after its death."""
 _PORT_RETRY = 0.05
 _AT_ONCE = {"force": True, "timeout": 0, "v": True}
+_POD_AT_ONCE = {"force": True, "timeout": 0}
 
 
 class Launcher:
@@ -72,6 +73,16 @@ class Launcher:
         except (ValueError, KeyError, TypeError) as error:
             raise RuntimeUnavailableError.at(self._api.socket, f"not an inspected pod ({error})") from error
         return replace(self._surroundings, sandbox=sandbox, sandbox_container=read.container_id, pod_ip=read.ip)
+
+    async def discard_sandbox(self, pod: PodSpec, sandbox: str) -> None:
+        """Remove a sandbox and the containers in it, if it is there.
+
+        Raises StartError, RuntimeUnavailableError.
+        """
+        try:
+            await self._api.delete(f"/pods/{sandbox}", _POD_AT_ONCE)
+        except PodmanRefusedError as error:
+            raise create_error(f"pod {pod.identity.pod_name}", error) from error
 
     def alone(self) -> Surroundings:
         """What a container without a sandbox needs to know."""
@@ -153,7 +164,7 @@ class Launcher:
                 if not entry.get("IsInfra"):
                     await self.discard(entry["Id"])
             for entry in await self._api.get("/pods/json", {"filters": label}) or ():
-                await self._api.delete(f"/pods/{entry['Id']}", {"force": True, "timeout": 0})
+                await self._api.delete(f"/pods/{entry['Id']}", _POD_AT_ONCE)
             for entry in await self._api.get("/volumes/json", {"filters": label}) or ():
                 await self._api.delete(f"/volumes/{entry['Name']}", {"force": True})
             await trio.to_thread.run_sync(PodFiles(self._config, pod_uid).remove)

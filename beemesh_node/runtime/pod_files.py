@@ -20,11 +20,13 @@ from beemesh_node.runtime.errors import RuntimeUnavailableError, StartError
 from beemesh_node.runtime.host_path import check_host_path
 from beemesh_node.runtime.spec_codec import MAX_SPEC_BYTES, decode_spec, encode_spec
 from beemesh_node.runtime.sub_paths import inside_volume
-from beemesh_node.workloads.pod import Container, EmptyDir, Files, HostPath, PodIdentity, PodSpec, Volume
+from beemesh_node.workloads.pod import Container, EmptyDir, Files, HostPath, LocalVolume, PodIdentity, PodSpec, Volume
 
 _SPEC = "spec.json"
 _ENDED = "ended"
 _HOLDER = "holder"
+_LOCAL = "local"
+"""Volumes that outlive pods, as NAMESPACE/CLAIM-STATEFULSET-SLOT: Kubernetes' names for their claims."""
 
 
 class PodFiles:
@@ -46,7 +48,7 @@ class PodFiles:
             self._memory.mkdir(mode=0o700, parents=True)
             self._disk.mkdir(mode=0o700, parents=True)
             for volume in spec.template.volumes:
-                self._create_volume(volume, spec.template.fs_group)
+                self._create_volume(volume, spec)
             _write(self.holder, b"", 0o755)
             _write(self._memory / _SPEC, encode_spec(spec), 0o600)
         except OSError as error:
@@ -61,8 +63,8 @@ class PodFiles:
             for place in (self._memory, self._disk):
                 place.mkdir(mode=0o700, parents=True, exist_ok=True)
             for volume in spec.template.volumes:
-                if not self._path(volume).exists():
-                    self._create_volume(volume, spec.template.fs_group)
+                if not self._path(volume, spec.identity).exists():
+                    self._create_volume(volume, spec)
             _write(self._memory / _SPEC, encode_spec(spec), 0o600)
         except OSError as error:
             raise _failed_mount(spec, error) from error
@@ -126,7 +128,7 @@ class PodFiles:
             named = memory_volume(volume)
             if named and mount.sub_path:
                 raise StartError("FailedMount", f"volume {mount.name}: subPath in an emptyDir of medium Memory")
-            path = self._path(volume)
+            path = self._path(volume, spec.identity)
             if mount.sub_path:
                 inside_volume(path, mount.sub_path, volume.name)
             mounts.append(
@@ -146,23 +148,31 @@ class PodFiles:
         for volume in spec.template.volumes:
             source = volume.source
             limit = source.size_limit_bytes if isinstance(source, EmptyDir) and not source.medium_memory else 0
-            if limit and _used_bytes(self._path(volume)) > limit:
+            if limit and _used_bytes(self._path(volume, spec.identity)) > limit:
                 return volume
         return None
 
-    def _path(self, volume: Volume) -> Path:
+    def _path(self, volume: Volume, identity: PodIdentity) -> Path:
         if isinstance(volume.source, HostPath):
             return Path(volume.source.path)
+        if isinstance(volume.source, LocalVolume):
+            name = f"{volume.name}-{identity.workload}-{identity.slot}"
+            return self._config.state_dir / _LOCAL / identity.namespace / name
         secret = isinstance(volume.source, Files) and volume.source.secret
         return (self._memory if secret else self._disk) / "volumes" / volume.name
 
-    def _create_volume(self, volume: Volume, fs_group: int | None) -> None:
-        source = volume.source
-        path = self._path(volume)
+    def _create_volume(self, volume: Volume, spec: PodSpec) -> None:
+        source, fs_group = volume.source, spec.template.fs_group
+        path = self._path(volume, spec.identity)
         if isinstance(source, HostPath):
             check_host_path(volume.name, source)
         elif isinstance(source, Files):
             _create_files(path, source, fs_group)
+        elif isinstance(source, LocalVolume):
+            if not path.exists():
+                (self._config.state_dir / _LOCAL).mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.mkdir(parents=True)
+                _own(path, 0o777, fs_group)
         elif not source.medium_memory:
             path.mkdir(parents=True)
             _own(path, 0o777, fs_group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
@@ -19,10 +20,17 @@ class Prober:
     """Asks containers of one Podman. Every failure to ask is an unhealthy answer, as in Kubernetes."""
 
     api: PodmanApi
+    available: Callable[[], bool]
+    """Whether Podman answers: one that hangs must not make its containers look dead."""
 
-    async def ask(self, container_id: str, address: str, probe: Probe) -> bool:
-        """Whether the container, reachable at `address`, is healthy. The caller bounds the time."""
+    async def ask(self, container_id: str, address: str, probe: Probe) -> bool | None:
+        """Whether the container, reachable at `address`, is healthy; None if there was nobody to ask.
+
+        The caller bounds the time.
+        """
         action = probe.action
+        if isinstance(action, ExecAction) and not self.available():
+            return None
         try:
             if isinstance(action, ExecAction):
                 return await run_command(self.api, container_id, action.command) == 0

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import trio
 
 from beemesh_node.workloads.pod import Probe
+
+Ask: TypeAlias = Callable[[Probe], Awaitable[bool | None]]
+"""Asks once: healthy or not, or None if there was nobody to ask, which says nothing."""
 
 
 class Threshold:
@@ -27,7 +31,7 @@ class Threshold:
 
 async def run_probe(
     probe: Probe,
-    ask: Callable[[Probe], Awaitable[bool]],
+    ask: Ask,
     tell: Callable[[bool], None] | None = None,
     *,
     until_success: bool = False,
@@ -41,10 +45,10 @@ async def run_probe(
     await trio.sleep(probe.initial_delay_seconds)
     while True:
         asked_at = trio.current_time()
-        healthy = False
+        healthy: bool | None = False
         with trio.move_on_after(probe.timeout_seconds):
             healthy = await ask(probe)
-        verdict = threshold.verdict(healthy)
+        verdict = None if healthy is None else threshold.verdict(healthy)
         if verdict is not None:
             if tell:
                 tell(verdict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import structlog
 import trio
@@ -13,18 +14,25 @@ from beemesh_node.runtime.config import RuntimeConfig, RuntimeInfo
 from beemesh_node.runtime.container_spec import needs_sandbox
 from beemesh_node.runtime.containers import Containers, Wakeups
 from beemesh_node.runtime.driver import Driver
-from beemesh_node.runtime.errors import NoSuchPodError, PodmanRefusedError, RuntimeUnavailableError, StartError
+from beemesh_node.runtime.errors import (
+    GuardError,
+    NoSuchPodError,
+    PodmanRefusedError,
+    RuntimeUnavailableError,
+    StartError,
+)
 from beemesh_node.runtime.events import ContainerEvent, watch_events
 from beemesh_node.runtime.exec import ExecSession, open_exec
 from beemesh_node.runtime.feed import StatusFeed
 from beemesh_node.runtime.firewall import ensure_firewall
+from beemesh_node.runtime.health import watch_health
 from beemesh_node.runtime.images import Images, check_reference
-from beemesh_node.runtime.info import read_info
+from beemesh_node.runtime.info import ask_info
 from beemesh_node.runtime.labels import container_name, safe_name
 from beemesh_node.runtime.launcher import Launcher
+from beemesh_node.runtime.leased_pods import LeasedPods
 from beemesh_node.runtime.logs import WHOLE_LOG, LogOptions, open_logs
-from beemesh_node.runtime.network import ensure_network
-from beemesh_node.runtime.pod_files import PodFiles, memory_volume, require_memory
+from beemesh_node.runtime.pod_files import PodFiles, memory_volume
 from beemesh_node.runtime.podman_api import PodmanApi
 from beemesh_node.runtime.probe_actions import Prober
 from beemesh_node.runtime.supervisor import PodSupervisor
@@ -43,7 +51,9 @@ class Runtime:
     that is not on this machine.
     """
 
-    def __init__(self, api: PodmanApi, config: RuntimeConfig, info: RuntimeInfo, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, api: PodmanApi, config: RuntimeConfig, info: RuntimeInfo, leases: LeasedPods, nursery: trio.Nursery
+    ) -> None:
         self._api = api
         self._config = config
         self._info = info
@@ -51,28 +61,32 @@ class Runtime:
         self._wakeups = Wakeups()
         self._images = Images(api)
         self._containers = Containers(api, self._wakeups, config.network)
+        self._leases = leases
         self._launcher = Launcher(api, config, self._images, info.memory_bytes)
         self._feed = StatusFeed()
         self._pods: dict[str, PodSupervisor] = {}
-        self._available = True
+        self._connected = self._answers = True
         self._network_fault = ""
         self.changes: trio.MemoryReceiveChannel[PodStatus] = self._feed.receive
 
     @property
     def available(self) -> bool:
-        """Whether Podman's stream of events is open: without it nothing can be started."""
-        return self._available
+        """Whether Podman answers, and its stream of events is open: without either nothing can be started."""
+        return self._connected and self._answers
 
     async def info(self) -> RuntimeInfo:
-        """The machine as Podman sees it now."""
-        return await _info(self._api)
+        """The machine as Podman sees it now. The first call in a machine's life tries a guard, for half a second."""
+        fault = await self._leases.fault()
+        return replace(await ask_info(self._api), guards=not fault, guards_reason=fault)
 
     async def images(self) -> frozenset[str]:
         """The names of the images that are here."""
         return await self._images.present()
 
-    async def start(self, spec: PodSpec) -> None:
+    async def start(self, spec: PodSpec, deadline: float | None = None) -> None:
         """Create a pod and start its first init container, or else all its containers; the rest follows by itself.
+
+        A leased pod needs a `deadline`, in seconds of `guard.boottime`: then the kernel ends it, unless it is renewed.
 
         Raises StartError, and then, as after a cancellation, nothing of the pod is left. If its remains could not be
         removed because Podman went away, they are removed when it is back.
@@ -93,7 +107,17 @@ class Runtime:
             )
         if self._network_fault and not spec.template.host_network:
             raise StartError("NetworkNotReady", self._network_fault)
-        await self._start(spec)
+        await self._start(spec, deadline)
+
+    async def renew(self, identity: PodIdentity, deadline: float) -> float:
+        """Move the end of a leased pod to `deadline` (seconds of `guard.boottime`), never backward; the end in force.
+
+        Asks the pod's guard alone, whatever Podman does. If there is no answer, the guard may follow later all the
+        same: the pod is over only when the later of both deadlines has passed.
+
+        Raises GuardError if the guard does not follow; NoSuchPodError if the pod has ended, or is not leased.
+        """
+        return await self._leases.renew(identity, deadline)
 
     async def adopt(self, spec: PodSpec) -> None:
         """Keep a running pod again whose own specification is lost (`list` says SpecLost); its containers run on.
@@ -102,10 +126,13 @@ class Runtime:
         its files cannot be kept. Then the pod is left as it is.
         """
         identity = spec.identity
-        found = (await find_pods(self._api, self._config)).get(identity.pod_uid)
+        found = (await self._found()).get(identity.pod_uid)
         if found is None or found.identity != identity or not found.running or identity.pod_uid in self._pods:
             raise NoSuchPodError(f"pod {identity.pod_name} ({identity.pod_uid}) does not run here without an owner")
+        if self._leases.guarded(identity.pod_uid):
+            spec = replace(spec, leased=True)
         found.spec = spec
+        self._leases.look({identity.pod_uid: found})
         if not found.adoptable or (needs_sandbox(spec) and not found.sandbox):
             raise NoSuchPodError(f"pod {identity.pod_name} ({identity.pod_uid}) is not whole here: remove it")
         await trio.to_thread.run_sync(PodFiles(self._config, identity.pod_uid).restore, spec)
@@ -126,6 +153,7 @@ class Runtime:
         """Remove all that is here of a pod, running or not: containers, sandbox, volumes, files. Idempotent."""
         if supervisor := self._pods.get(identity.pod_uid):
             await supervisor.halt()
+        await self._leases.end(identity.pod_uid)
         await self._launcher.remove_pod(identity.pod_uid)
         self._pods.pop(identity.pod_uid, None)
 
@@ -141,9 +169,9 @@ class Runtime:
         """Every pod of this mesh: those kept, and those found without an owner.
 
         The latter have phase Unknown and a reason: Ended (stop without remove), SpecLost (the machine rebooted),
-        Partial (a start broke off).
+        Partial (a start broke off), LeaseEnded (the kernel has ended it).
         """
-        found = await find_pods(self._api, self._config)
+        found = await self._found()
         orphans = [pod.status() for uid, pod in found.items() if uid not in self._pods]
         return (*self.pods(), *orphans)
 
@@ -177,15 +205,18 @@ class Runtime:
 
     async def serve(self) -> None:
         """Adopt what is here, then begin the tasks of the runtime. Called by `open_runtime`."""
-        for pod in (await find_pods(self._api, self._config)).values():
+        found = await self._found()
+        await self._leases.end_others(found)
+        for pod in found.values():
             if pod.adoptable:
                 try:
                     await self._adopt(pod)
-                except StartError as error:
+                except (StartError, GuardError) as error:
                     # Its sandbox is broken: `list` shows the pod as one that nobody keeps.
                     log.warning("pod not adopted", pod=pod.identity.pod_uid, error=str(error))
         self._nursery.start_soon(self._feed.pump)
-        self._nursery.start_soon(watch_events, self._api, self._config.mesh, self._connected, self._happened)
+        self._nursery.start_soon(watch_events, self._api, self._config.mesh, self._connection, self._happened)
+        self._nursery.start_soon(watch_health, self._api, self._health)
 
     async def keep_firewall(self, interface: str) -> None:
         """Put the firewall's rules in place again and again; no pod starts on the bridge while that fails."""
@@ -197,14 +228,24 @@ class Runtime:
             except RuntimeUnavailableError as error:
                 self._network_fault = str(error)
 
-    async def _start(self, spec: PodSpec) -> None:
+    def _driver(self, spec: PodSpec) -> Driver:
+        prober = Prober(self._api, lambda: self.available)
+        return Driver(spec, self._launcher.alone(), self._launcher, self._containers, prober)
+
+    async def _found(self) -> dict[str, FoundPod]:
+        found = await find_pods(self._api, self._config)
+        self._leases.look(found)
+        return found
+
+    async def _start(self, spec: PodSpec, deadline: float | None) -> None:
         uid = spec.identity.pod_uid
         files = PodFiles(self._config, uid)
-        driver = Driver(spec, self._launcher.alone(), self._launcher, self._containers, Prober(self._api))
+        driver = self._driver(spec)
         supervisor = self._pods[uid] = PodSupervisor(driver, files, self._feed.put)
         started = False
         try:
             await trio.to_thread.run_sync(files.create, spec)
+            driver.guard = await self._leases.start(spec, deadline)
             shared = needs_sandbox(spec)
             if shared or any(memory_volume(volume) for volume in spec.template.volumes):
                 # What is missing shall show before anything runs; alone, a container finds out by itself.
@@ -217,13 +258,15 @@ class Runtime:
             started = True
         finally:
             if not started:
+                await self._leases.abandon(uid)
                 await self._launcher.abandon_pod(uid)
                 self._pods.pop(uid, None)
         self._nursery.start_soon(supervisor.run)
 
     async def _adopt(self, pod: FoundPod) -> None:
         assert pod.spec is not None  # noqa: S101 - what adoptable means
-        driver = Driver(pod.spec, self._launcher.alone(), self._launcher, self._containers, Prober(self._api))
+        driver = self._driver(pod.spec)
+        driver.guard = self._leases.find(pod)
         if pod.sandbox:
             driver.join(await self._launcher.join(pod.spec, pod.sandbox))
         files = PodFiles(self._config, pod.identity.pod_uid)
@@ -237,7 +280,7 @@ class Runtime:
             await supervisor.halt()
             await supervisor.end(template.termination_grace_seconds if grace_seconds is None else grace_seconds)
             return
-        found = (await find_pods(self._api, self._config)).get(identity.pod_uid)
+        found = (await self._found()).get(identity.pod_uid)
         if found is None:
             raise NoSuchPodError(f"pod {identity.pod_name} ({identity.pod_uid}) is not on this machine")
         await self._containers.end_all((status.container_id for status in found.statuses.values()), grace_seconds or 0)
@@ -251,8 +294,15 @@ class Runtime:
     def _happened(self, event: ContainerEvent) -> None:
         self._wakeups.wake(event.container_id)
 
-    def _connected(self, connected: bool) -> None:
-        self._available = connected
+    def _health(self, answers: bool) -> None:
+        if answers != self._answers:
+            log.warning("Podman answers again" if answers else "Podman does not answer", socket=str(self._api.socket))
+        back, self._answers = answers and not self._answers, answers
+        if back:
+            self._wakeups.wake_all()
+
+    def _connection(self, connected: bool) -> None:
+        self._connected = connected
         if connected:
             self._wakeups.wake_all()
             self._nursery.start_soon(self._clear_leftovers)
@@ -261,41 +311,3 @@ class Runtime:
         for uid in tuple(self._launcher.leftovers):
             if uid not in self._pods:
                 await self._launcher.abandon_pod(uid)
-
-
-@asynccontextmanager
-async def open_runtime(config: RuntimeConfig) -> AsyncIterator[Runtime]:
-    """Reach Podman, adopt this mesh's pods, and keep them while the block lasts; leaving it leaves them running.
-
-    What is raised within the block leaves it in an ExceptionGroup, as from any nursery.
-
-    Raises RuntimeUnavailableError if there is no usable Podman, memory directory or firewall.
-    """
-    api = PodmanApi(config.socket)
-    try:
-        info = await _info(api)
-        if info.rootless and config.protected_ports:
-            raise RuntimeUnavailableError.at(
-                config.socket,
-                "rootless Podman's pods cannot be kept from the machine plane's ports; use the system's Podman",
-            )
-        await trio.to_thread.run_sync(require_memory, config.secret_dir)
-        interface = await ensure_network(api, config)
-        await ensure_firewall(interface, config.protected_ports)
-        async with trio.open_nursery() as nursery:
-            runtime = Runtime(api, config, info, nursery)
-            await runtime.serve()
-            nursery.start_soon(runtime.keep_firewall, interface)
-            yield runtime
-            nursery.cancel_scope.cancel()
-    finally:
-        api.close()
-
-
-async def _info(api: PodmanApi) -> RuntimeInfo:
-    try:
-        return read_info(await api.get("/info"))
-    except (ValueError, PodmanRefusedError) as error:
-        raise RuntimeUnavailableError.at(
-            api.socket, f"what answers there is not Podman 4 or later ({error})"
-        ) from error

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import structlog
 import trio
 
 from beemesh_node.runtime.driver import Driver
-from beemesh_node.runtime.errors import NoSuchPodError, RuntimeUnavailableError
+from beemesh_node.runtime.errors import NoSuchPodError, RuntimeUnavailableError, StartError
+from beemesh_node.runtime.guard import Guard
 from beemesh_node.runtime.keeper import UNAVAILABLE_RETRY, ContainerKeeper
 from beemesh_node.runtime.labels import Role
 from beemesh_node.runtime.pod_files import PodFiles
@@ -19,6 +21,8 @@ log = structlog.get_logger()
 
 FAULT_RETRY = 10.0
 """Seconds until a pod is kept again after something went wrong that no part of the runtime foresaw."""
+SANDBOX_SECONDS = 10.0
+"""How often at most a pod's namespaces are made anew; the first time is at once."""
 VOLUME_CHECK_SECONDS = 10.0
 """How often disk emptyDirs with a sizeLimit are measured (the kubelet's housekeeping interval)."""
 
@@ -44,6 +48,8 @@ class PodSupervisor:
         self._trouble = ""
         """What was not foreseen and is tried again; the pod is as good as its containers meanwhile."""
         self._ended = False
+        self._sandbox_gone = False
+        self._next_sandbox = -math.inf
         self._scope = trio.CancelScope()
         self._keeping = trio.CancelScope()
         self._finished = trio.Event()
@@ -113,9 +119,13 @@ class PodSupervisor:
             self._trouble = ""
             self._changed()
         try:
-            if not self._fault:
+            while not self._fault:
+                if self._sandbox_gone:
+                    await self._begin_again()
                 with trio.CancelScope() as self._keeping:
                     await self._keep()
+                if not self._sandbox_gone:
+                    break
             if self._fault:
                 await self._end_failed()
         except* Exception as group:
@@ -133,11 +143,14 @@ class PodSupervisor:
         await self._finished.wait()
 
     async def end(self, grace_seconds: float) -> None:
-        """End every container that runs, all at the same time. For a pod that is halted.
+        """End every container that runs, all at the same time, for good. For a pod that is halted.
 
         Raises RuntimeUnavailableError.
         """
         self._ended = True
+        await self._end_containers(grace_seconds)
+
+    async def _end_containers(self, grace_seconds: float) -> None:
         failed: list[RuntimeUnavailableError] = []
 
         async def end_one(keeper: ContainerKeeper) -> None:
@@ -159,6 +172,8 @@ class PodSupervisor:
         async with trio.open_nursery() as nursery:
             if self._limited():
                 nursery.start_soon(self._watch_volumes)
+            if self.driver.guard is not None:
+                nursery.start_soon(self._watch_guard, self.driver.guard)
             if self.driver.surroundings.sandbox:
                 nursery.start_soon(self._watch_sandbox)
             await self._keep_containers()
@@ -189,7 +204,35 @@ class PodSupervisor:
     async def _watch_sandbox(self) -> None:
         """Containers share what the infra container owns; a restarted one would no longer meet the others."""
         await self.driver.ended(self.driver.surroundings.sandbox_container)
-        self._fail("SandboxDied", "the container that holds the pod's namespaces ended")
+        if self.spec.template.restart_policy is RestartPolicy.NEVER:
+            self._fail("SandboxDied", "the container that holds the pod's namespaces ended")
+        self._sandbox_gone = True
+        self._keeping.cancel()
+
+    async def _begin_again(self) -> None:
+        """All containers from the first on, in namespaces made anew: as the kubelet does when a sandbox is gone.
+
+        Tried for ever; meanwhile the pod's status says why it does not run.
+        """
+        while True:
+            await trio.sleep_until(self._next_sandbox)
+            self._next_sandbox = trio.current_time() + SANDBOX_SECONDS
+            try:
+                await self._end_containers(0)
+                await self.driver.renew_sandbox()
+                break
+            except (StartError, RuntimeUnavailableError) as error:
+                self._trouble = f"the namespaces of the pod are gone and not made anew yet: {error}"
+                self._changed()
+        self._trouble = ""
+        self._sandbox_gone = False
+        for keeper in self._init + self._main:
+            keeper.begin_again()
+
+    async def _watch_guard(self, guard: Guard) -> None:
+        """Nothing of the pod is left, and nothing may be started again without a new lease."""
+        await guard.ended()
+        self._fail("LeaseEnded", "the guard of its lease ended, and the kernel ended the pod with it")
 
     def _fail(self, fault: str, message: str) -> None:
         self._fault, self._fault_message = fault, message

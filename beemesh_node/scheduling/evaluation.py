@@ -12,6 +12,7 @@ from beemesh_node.scheduling.expressions import term_holds
 from beemesh_node.scheduling.images import is_here, surely_missing
 from beemesh_node.scheduling.ledger import Free
 from beemesh_node.scheduling.neighbours import Neighbour
+from beemesh_node.scheduling.preemption import Occupant, victims
 from beemesh_node.scheduling.taints import DISLIKED, untolerated
 
 RESOURCE_POINTS, PREFERENCE_POINTS, IMAGE_POINTS = 500, 300, 200
@@ -30,6 +31,8 @@ class Host:
     free: Free
     images: frozenset[str]
     present: tuple[Neighbour, ...]
+    occupants: tuple[Occupant, ...] = ()
+    """Whose reservations could be freed for something of higher priority."""
 
 
 def reasons(host: Host, needed: Requirements, namespace: str, labels: Mapping[str, str]) -> tuple[Refusal, ...]:
@@ -41,6 +44,13 @@ def reasons(host: Host, needed: Requirements, namespace: str, labels: Mapping[st
     missing = tuple(image for image in needed.local_images if surely_missing(image, host.images))
     absent = (Refusal(NoReason.IMAGE, f"lacks {', '.join(missing)} (imagePullPolicy Never)"),) if missing else ()
     return (*whole, *short, *beside, *absent)
+
+
+def preemptible(host: Host, needed: Requirements, namespace: str, labels: Mapping[str, str]) -> tuple[Occupant, ...]:
+    """Return which pods would have to go for one replica that finds no room; none if room is not all it lacks."""
+    member = host.member
+    empty = replace(host, free=Free(member.cpu_allocatable, member.memory_allocatable, 1, frozenset()))
+    return () if reasons(empty, needed, namespace, labels) else victims(host.free, needed, host.occupants)
 
 
 def score(host: Host, needed: Requirements, namespace: str) -> int:
@@ -70,7 +80,9 @@ def evaluate(task: Task, host: Host, running: int) -> Bid:
     """
     needed = task.requirements
     if found := reasons(host, needed, task.namespace, task.labels):
-        return Bid(task.task_id, 0, 0, running, found)
+        gone = preemptible(host, needed, task.namespace, task.labels)
+        highest = max((each.priority for each in gone), default=0)
+        return Bid(task.task_id, 0, 0, running, found, len(gone), highest)
     slots = min(host.free.fitting(needed), task.count)
     alone = neighbours.alone_on_machine(needed.pod_terms, task.namespace, task.labels)
     if alone:

@@ -24,7 +24,10 @@ WORDS: Mapping[NoReason, tuple[str, str]] = {
     NoReason.STARTING: ("is just starting", "are just starting"),
     NoReason.BACK_OFF: ("failed to run it and waits", "failed to run it and wait"),
     NoReason.UNANSWERED: ("did not answer", "did not answer"),
+    NoReason.LEAVING: ("is moving it elsewhere", "are moving it elsewhere"),
     NoReason.IMAGE: ("lacks an image that is never pulled", "lack an image that is never pulled"),
+    NoReason.GUARD: ("cannot guard leased pods", "cannot guard leased pods"),
+    NoReason.VOLUME: ("does not hold its volumes", "do not hold its volumes"),
 }
 """Reason -> what one machine does, what several do."""
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 from beemesh_node.membership.member import Member
 from beemesh_node.protocol.ids import MachineId
@@ -20,22 +19,50 @@ def sample_size(replicas: int) -> int:
     return max(LEAST, PER_REPLICA * replicas)
 
 
-@dataclass(frozen=True, slots=True)
 class Candidates:
-    """`order` is whom to ask, first those who have room by their last presence; `refused` needs no question."""
+    """Members in a random order drawn from `salt`; those without room by their last presence come last.
 
-    order: tuple[MachineId, ...]
-    refused: Mapping[MachineId, tuple[Refusal, ...]]
+    Only as many are looked at as are taken, since there may be thousands. Deterministic in its arguments.
+    """
+
+    def __init__(self, members: Iterable[Member], needed: Requirements, salt: bytes) -> None:
+        self.refused: dict[MachineId, tuple[Refusal, ...]] = {}
+        """Who needs no question, of those that were looked at: all, once nobody is left."""
+        self._members = list(members)
+        self._full: list[MachineId] = []
+        self._needed = needed
+        self._draws = _draws(salt)
+
+    def __bool__(self) -> bool:
+        """Whether anybody has not been taken or looked at yet."""
+        return bool(self._members or self._full)
+
+    def take(self, count: int) -> list[MachineId]:
+        """Return the next machines to ask, at most `count`."""
+        taken: list[MachineId] = []
+        members = self._members
+        while members and len(taken) < count:
+            chosen = next(self._draws) % len(members)
+            members[chosen], members[-1] = members[-1], members[chosen]
+            member = members.pop()
+            if reasons := refusals(member, self._needed):
+                self.refused[member.machine] = reasons
+            elif free_by_presence(member).shortages(self._needed):
+                self._full.append(member.machine)
+            else:
+                taken.append(member.machine)
+        if not members:
+            rest = count - len(taken)
+            taken += self._full[:rest]
+            self._full = self._full[rest:]
+        return taken
 
 
-def candidates(members: Iterable[Member], needed: Requirements, salt: bytes) -> Candidates:
-    """Sort members by what their presence says. Deterministic in its arguments."""
-    order = []
-    refused = {}
-    for member in members:
-        if reasons := refusals(member, needed):
-            refused[member.machine] = reasons
-        else:
-            full = bool(free_by_presence(member).shortages(needed))
-            order.append((full, hashlib.sha256(salt + member.machine.encode()).digest(), member.machine))
-    return Candidates(tuple(machine for _, _, machine in sorted(order)), refused)
+def _draws(salt: bytes) -> Iterator[int]:
+    """Random numbers of 64 bits, without end."""
+    number = 0
+    while True:
+        digest = hashlib.sha256(salt + number.to_bytes(8, "big")).digest()
+        for begin in range(0, len(digest), 8):
+            yield int.from_bytes(digest[begin : begin + 8], "big")
+        number += 1

@@ -11,8 +11,11 @@ from beemesh_node.healing.declaration import Declaration
 from beemesh_node.membership.closeness import guardians_of, key_of_name
 from beemesh_node.membership.member import HOSTNAME_LABEL, Member
 from beemesh_node.protocol.ids import MachineId, Uid
+from beemesh_node.simulation.clock import Clock
+from beemesh_node.simulation.gossip import Gossip, Pairwise
 from beemesh_node.simulation.machine import Machine
 from beemesh_node.simulation.runtime import Pod
+from beemesh_node.simulation.shared import Shared, SharedGossip
 from beemesh_node.simulation.world import World
 
 GIB = 1024**3
@@ -25,6 +28,12 @@ class Mesh:
     world: World
     config: Config = field(default_factory=Config)
     machines: dict[MachineId, Machine] = field(default_factory=dict)
+    gossip: Gossip = field(init=False)
+    drift: float = 0.0
+    """Clocks of machines run by up to this share faster or slower than the world's."""
+
+    def __post_init__(self) -> None:
+        self.gossip = Pairwise(self.machines)
 
     def add(
         self,
@@ -35,9 +44,10 @@ class Mesh:
         labels: Mapping[str, str] | None = None,
         guardian: bool = True,
         boot: bool = True,
+        identity: str = "",
     ) -> Machine:
-        """Join a machine. Its id follows from its name."""
-        machine_id = MachineId(hashlib.sha256(name.encode()).hexdigest()[:32])
+        """Join a machine. Its id follows from its `identity`, by default its name."""
+        machine_id = MachineId(hashlib.sha256((identity or name).encode()).hexdigest()[:32])
         member = Member(
             machine=machine_id,
             name=name,
@@ -55,16 +65,29 @@ class Mesh:
             reason="",
             period=1.0,
         )
-        machine = Machine(self.world, member, self.machines, self.config)
+        clock = Clock(1 + self.world.random.uniform(-self.drift, self.drift) if self.drift else 1.0)
+        machine = Machine(self.world, member, self.machines, self.gossip, self.config, clock)
         self.machines[machine_id] = machine
         if boot:
             machine.boot()
         return machine
 
     @classmethod
-    def of(cls, count: int, world: World, config: Config | None = None) -> Mesh:
+    def large(cls, count: int, world: World, config: Config | None = None, drift: float = 0.0) -> Mesh:
+        """Make a mesh of so many machines that their gossip is modelled as a whole: they have known each other long."""
+        mesh = cls(world, config if config is not None else Config(), drift=drift)
+        gossip = SharedGossip(world, mesh.machines, Shared(mesh.config.guardians))
+        mesh.gossip = gossip
+        for number in range(count):
+            mesh.add(f"m{number}", boot=False)
+        gossip.acquaint()
+        world.run(mesh.config.settle + 2.0)
+        return mesh
+
+    @classmethod
+    def of(cls, count: int, world: World, config: Config | None = None, drift: float = 0.0) -> Mesh:
         """Make a mesh of `count` machines m0, m1 … that have found each other and settled."""
-        mesh = cls(world, config if config is not None else Config())
+        mesh = cls(world, config if config is not None else Config(), drift=drift)
         for number in range(count):
             mesh.add(f"m{number}")
         world.run(mesh.config.settle + 2.0)

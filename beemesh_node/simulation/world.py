@@ -1,4 +1,4 @@
-"""A virtual clock and network: everything that happens, happens in the order of one heap, from one seed."""
+"""Virtual time: everything that happens, happens in the order of one heap, from one seed."""
 
 from __future__ import annotations
 
@@ -8,21 +8,11 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from beemesh_node.protocol.ids import MachineId
+from beemesh_node.simulation.network import Faults, Network
 
 
 class LivelockError(Exception):
     """So many things happen that time does not get on: the seed and the moment are in the text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Faults:
-    """What the network does to messages. Delays in seconds, the rest as shares of 1."""
-
-    least_delay: float = 0.002
-    most_delay: float = 0.01
-    """Delays are drawn for each message alone, so that they overtake each other."""
-    drop: float = 0.0
-    duplicate: float = 0.0
 
 
 @dataclass(repr=False)
@@ -35,9 +25,9 @@ class World:
     steps: int = 0
     """Things that have happened."""
     random: random.Random = field(init=False)
+    network: Network = field(default_factory=Network)
     after_each: list[Callable[[], None]] = field(default_factory=list)
     """Called after each thing that happened: where invariants are checked."""
-    _cut: set[frozenset[MachineId]] = field(default_factory=set)
     _heap: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _count: int = 0
 
@@ -56,23 +46,12 @@ class World:
 
     def send(self, source: MachineId, target: MachineId, deliver: Callable[[], None]) -> None:
         """Bring a message over the wire: late, twice, or never, as the faults have it."""
-        copies = 2 if self.random.random() < self.faults.duplicate else 1
+        faults = self.faults
+        copies = 2 if faults.duplicate and self.random.random() < faults.duplicate else 1
         for _ in range(copies):
-            if self.random.random() >= self.faults.drop:
-                delay = self.random.uniform(self.faults.least_delay, self.faults.most_delay)
-                self.after(delay, lambda: None if self.is_cut(source, target) else deliver())
-
-    def cut(self, one: MachineId, other: MachineId) -> None:
-        """Let nothing through between two machines."""
-        self._cut.add(frozenset((one, other)))
-
-    def mend(self) -> None:
-        """Let everything through again."""
-        self._cut.clear()
-
-    def is_cut(self, one: MachineId, other: MachineId) -> bool:
-        """Whether nothing gets through between two machines."""
-        return frozenset((one, other)) in self._cut
+            if faults.drop and self.random.random() < faults.drop:
+                continue
+            self.after(faults.delay(self.random), lambda: deliver() if self.network.passes(source, target) else None)
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None, most_steps: int = 1_000_000) -> bool:
         """Let time pass, at most until `until` holds; return whether it does (True without one).

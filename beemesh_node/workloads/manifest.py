@@ -13,7 +13,7 @@ from beemesh_node.workloads.values import Json, describe
 
 __all__ = ["MAX_MANIFEST", "WORKLOADS", "KubernetesObject", "ManifestError", "check_size", "load", "load_all"]
 
-WORKLOADS = ("Deployment", "Pod")
+WORKLOADS = ("Deployment", "StatefulSet", "Pod")
 """The kinds that run; ConfigMap and Secret only serve them."""
 DEFAULT_NAMESPACE = "default"
 MAX_ANNOTATIONS = 256 * 1024

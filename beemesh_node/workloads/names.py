@@ -86,9 +86,9 @@ def safe_hash(data: bytes, length: int) -> str:
     return "".join(characters)
 
 
-def workload_of(pod: str) -> str:
-    """The name of the workload whose replica is called `pod`: NAME-REVISION-xxxxx without its two ends."""
-    return pod.rsplit("-", 2)[0]
+def workloads_of(pod: str) -> tuple[tuple[str, str], ...]:
+    """The workloads, by kind and name, that a replica called `pod` can be of: NAME-REVISION-xxxxx, or NAME-SLOT."""
+    return ("Deployment", pod.rsplit("-", 2)[0]), ("StatefulSet", pod.rsplit("-", 1)[0])
 
 
 def pod_name(workload: str, uid: str, revision: str, slot: int, attempt: int) -> str:

@@ -11,6 +11,11 @@ from beemesh_node.workloads.pod import Container, PodTemplate, PullPolicy
 from beemesh_node.workloads.selectors import check_expression, expressions_of, label_selector
 from beemesh_node.workloads.values import Json
 
+HIGHEST_PRIORITY = 1_000_000_000
+"""The highest that a pod may ask for by number, as Kubernetes keeps what is above for its own classes."""
+PRIORITY_CLASSES: Mapping[str, int] = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+"""The classes that every Kubernetes cluster has, with its numbers."""
+
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
@@ -41,7 +46,21 @@ def requirements(
         ),
         images=tuple(sorted({each.image for each in containers})),
         local_images=tuple(sorted({each.image for each in containers if each.pull_policy is PullPolicy.NEVER})),
+        priority=_priority(spec, path, problems),
     )
+
+
+def _priority(spec: Mapping[str, Json], path: str, problems: Problems) -> int:
+    name, number = spec.get("priorityClassName") or "", spec.get("priority")
+    known: int | None = PRIORITY_CLASSES.get(name)
+    if known is not None:
+        if number not in (None, known):
+            problems.add(f"{path}.priority", f"{number} is not the priority of {name}, which is {known}: leave it out")
+        return known
+    value = int(number or 0)
+    if not -HIGHEST_PRIORITY <= value <= HIGHEST_PRIORITY:
+        problems.add(f"{path}.priority", f"{value} must be between -{HIGHEST_PRIORITY} and {HIGHEST_PRIORITY}")
+    return value
 
 
 def _sum_or_init(template: PodTemplate, amount: Callable[[Container], int]) -> int:

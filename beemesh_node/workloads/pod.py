@@ -82,7 +82,15 @@ class Files:
     default_mode: int = 0o644
 
 
-VolumeSource = EmptyDir | HostPath | Files
+@dataclass(frozen=True, slots=True)
+class LocalVolume:
+    """A directory of the machine that belongs to a slot, not to a pod: it outlives every pod of its StatefulSet."""
+
+    size_bytes: int = 0
+    """What was asked for. Told to people, not enforced."""
+
+
+VolumeSource = EmptyDir | HostPath | Files | LocalVolume
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +235,12 @@ class PodSpec:
 
     identity: PodIdentity
     template: PodTemplate
+    leased: bool = False
+    """Whether it may run only while a lease lasts: see `healing.leases`."""
+
+
+RUNTIME_UNAVAILABLE = "RuntimeUnavailable"
+"""Reason of a container that does not run, and that its machine cannot start because its Podman does not answer."""
 
 
 class PodPhase(StrEnum):

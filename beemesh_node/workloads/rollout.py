@@ -4,9 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 
 from beemesh_node.workloads.errors import Problems
 from beemesh_node.workloads.values import Json
+
+
+class Rollout(StrEnum):
+    """In which order replicas begin and end."""
+
+    ROLLING = "Rolling"
+    """In any, new before old as far as maxSurge goes."""
+    RECREATE = "Recreate"
+    """All old ones have ended before the first new one begins."""
+    ORDERED = "Ordered"
+    """From the lowest slot, each once those before it are ready; ended and changed from the highest, one at a time."""
+    PARALLEL = "Parallel"
+    """Begun and ended all at once, but changed as ORDERED."""
+
+    @property
+    def leased(self) -> bool:
+        """Whether no slot may ever run twice, so that who runs it needs a lease."""
+        return self is not Rollout.ROLLING
+
 
 DEFAULT = "25%"
 _PERCENT = re.compile(r"([0-9]{1,9})%")

@@ -18,15 +18,15 @@ from beemesh_node.workloads.names import REVISION_LENGTH, safe_hash
 from beemesh_node.workloads.placement import requirements
 from beemesh_node.workloads.pod import PodTemplate
 from beemesh_node.workloads.references import KINDS, References, check_contents
-from beemesh_node.workloads.rollout import window
-from beemesh_node.workloads.selectors import label_selector, matches
-from beemesh_node.workloads.template import needs, pod_template, template_of
+from beemesh_node.workloads.replicas import MAX_REPLICAS, rules_of
+from beemesh_node.workloads.rollout import Rollout
+from beemesh_node.workloads.template import PRIORITY, needs, pod_template, template_of
 from beemesh_node.workloads.values import Json
 
-MAX_REPLICAS = 10_000
+__all__ = ["MAX_REPLICAS", "WorkloadSpec", "build", "bundles", "content"]
+
 _HASHED = ("data", "binaryData", "stringData")
 _CHANGE_CAUSE = "kubernetes.io/change-cause"
-_INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class WorkloadSpec:
     revision_history_limit: int
     """Earlier revisions that are kept for `rollout undo`."""
     selector: tuple[Expression, ...]
+    rollout: Rollout
     template: PodTemplate = field(repr=False)
     requirements: Requirements = field(repr=False)
     revision: str
@@ -54,6 +55,11 @@ class WorkloadSpec:
     """What takes an operator's verb: `hostNetwork`, `hostPath`, `privileged`."""
     objects: tuple[KubernetesObject, ...] = field(repr=False)
     """The workload's manifest, and then the ConfigMaps and Secrets that it uses."""
+
+    @property
+    def leased(self) -> bool:
+        """Whether its replicas run only while their machine holds a lease."""
+        return self.rollout.leased
 
     @property
     def manifest(self) -> dict[str, Json]:
@@ -155,7 +161,7 @@ def _build(
     template = pod_template(workload, references, problems)
     body, path = template_of(workload)
     required = requirements(body.get("spec", {}), path, workload.namespace, template, problems)
-    rules = _deployment_rules(workload, template, problems) if workload.kind == "Deployment" else _POD_RULES
+    rules = rules_of(workload, template, problems)
     used = references.used
     hashed: Json = [uid, workload.kind, {"metadata": _pod_metadata(body), "spec": body.get("spec")}]
     hashed += [[obj.kind, obj.name, {key: obj.body[key] for key in _HASHED if key in obj.body}] for obj in used]
@@ -170,61 +176,14 @@ def _build(
         progress_deadline_seconds=rules.progress_deadline_seconds,
         revision_history_limit=rules.revision_history_limit,
         selector=rules.selector,
+        rollout=rules.rollout,
         template=template,
         requirements=required,
         revision=safe_hash(_canonical(hashed), REVISION_LENGTH),
-        needs=needs(template),
+        needs=needs(template) | ({PRIORITY} if required.priority > 0 else set()),
         objects=(workload, *used),
     )
     return spec, used
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    replicas: int
-    max_surge: int
-    max_unavailable: int
-    min_ready_seconds: int
-    progress_deadline_seconds: int
-    revision_history_limit: int
-    selector: tuple[Expression, ...]
-
-
-_POD_RULES = _Rules(1, 0, 1, 0, 600, 0, ())
-"""A Pod is one slot; a changed one replaces it."""
-
-
-def _deployment_rules(workload: KubernetesObject, template: PodTemplate, problems: Problems) -> _Rules:
-    spec = workload.body["spec"]
-    numbers = {}
-    for name, default, most in (
-        ("replicas", 1, MAX_REPLICAS),
-        ("minReadySeconds", 0, _INT32),
-        ("progressDeadlineSeconds", 600, _INT32),
-        ("revisionHistoryLimit", 10, _INT32),
-    ):
-        numbers[name] = spec.get(name, default)
-        if not 0 <= numbers[name] <= most:
-            problems.add(f"spec.{name}", f"{numbers[name]} must be between 0 and {most}")
-    if numbers["progressDeadlineSeconds"] <= numbers["minReadySeconds"]:
-        problems.add("spec.progressDeadlineSeconds", "must be greater than minReadySeconds")
-    update = spec.get("strategy", {}).get("rollingUpdate", {})
-    surge, unavailable = window(max(0, numbers["replicas"]), update, "spec.strategy.rollingUpdate", problems)
-    before = len(problems)
-    selector = label_selector(spec.get("selector", {}), "spec.selector", problems)
-    if not selector:
-        problems.add("spec.selector", "empty selector is invalid for a Deployment")
-    elif len(problems) == before and not matches(selector, template.labels):
-        problems.add("spec.template.metadata.labels", "`selector` does not match template `labels`")
-    return _Rules(
-        replicas=numbers["replicas"],
-        max_surge=surge,
-        max_unavailable=unavailable,
-        min_ready_seconds=numbers["minReadySeconds"],
-        progress_deadline_seconds=numbers["progressDeadlineSeconds"],
-        revision_history_limit=numbers["revisionHistoryLimit"],
-        selector=selector,
-    )
 
 
 def _pod_metadata(body: Mapping[str, Json]) -> dict[str, Json]:

@@ -19,6 +19,15 @@ _FIELDS = {
     "revisionHistoryLimit paused",
     "DeploymentStrategy": "type rollingUpdate",
     "RollingUpdateDeployment": "maxSurge maxUnavailable",
+    "StatefulSet": "apiVersion kind metadata spec",
+    "StatefulSetSpec": "replicas selector template serviceName podManagementPolicy updateStrategy minReadySeconds "
+    "revisionHistoryLimit volumeClaimTemplates persistentVolumeClaimRetentionPolicy",
+    "StatefulSetUpdateStrategy": "type rollingUpdate",
+    "RollingUpdateStatefulSetStrategy": "partition maxUnavailable",
+    "StatefulSetPersistentVolumeClaimRetentionPolicy": "whenDeleted whenScaled",
+    "PersistentVolumeClaim": "apiVersion kind metadata spec",
+    "PersistentVolumeClaimSpec": "accessModes resources storageClassName volumeMode",
+    "VolumeResourceRequirements": "requests",
     "Pod": "apiVersion kind metadata spec",
     "ConfigMap": "apiVersion kind metadata data binaryData immutable",
     "Secret": "apiVersion kind metadata data stringData type immutable",
@@ -28,7 +37,7 @@ _FIELDS = {
     "PodSpec": "containers initContainers volumes restartPolicy terminationGracePeriodSeconds nodeSelector affinity "
     "tolerations hostNetwork hostname securityContext dnsPolicy schedulerName enableServiceLinks serviceAccount "
     "serviceAccountName automountServiceAccountToken hostPID hostIPC hostUsers shareProcessNamespace "
-    "preemptionPolicy priority",
+    "preemptionPolicy priority priorityClassName",
     "Container": f"{_CONTAINER} livenessProbe readinessProbe startupProbe",
     "PodSpec.initContainers": _CONTAINER,
     "EnvVar": "name value valueFrom",
@@ -78,6 +87,8 @@ SUPPORTED: Mapping[str, frozenset[str]] = {name: frozenset(fields.split()) for n
 
 SERVER_SIDE: Mapping[str, frozenset[str]] = {
     "Deployment": frozenset(("status",)),
+    "StatefulSet": frozenset(("status",)),
+    "PersistentVolumeClaim": frozenset(("status",)),
     "Pod": frozenset(("status",)),
     "ObjectMeta": frozenset(("creationTimestamp", "generation", "managedFields", "selfLink")),
     "PodTemplateSpec.metadata": frozenset(("creationTimestamp",)),
@@ -85,6 +96,9 @@ SERVER_SIDE: Mapping[str, frozenset[str]] = {
 """What the mesh itself writes and an exported file therefore has: dropped, as a Kubernetes server resets it."""
 
 VALUES: Mapping[str, tuple[object, ...]] = {
+    "DeploymentStrategy.type": ("RollingUpdate", "Recreate"),
+    "StatefulSetSpec.podManagementPolicy": ("OrderedReady", "Parallel"),
+    "PersistentVolumeClaimSpec.accessModes": ("ReadWriteOnce", "ReadWriteOncePod"),
     "Container.imagePullPolicy": ("Always", "IfNotPresent", "Never"),
     "PodSpec.restartPolicy": ("Always", "OnFailure", "Never"),
     "ContainerPort.protocol": ("TCP", "UDP", "SCTP"),
@@ -105,7 +119,15 @@ VALUES: Mapping[str, tuple[object, ...]] = {
 
 ONLY: Mapping[str, tuple[object, ...]] = {
     "DeploymentSpec.paused": (False,),
-    "DeploymentStrategy.type": ("RollingUpdate",),
+    "StatefulSetUpdateStrategy.type": ("RollingUpdate",),
+    "RollingUpdateStatefulSetStrategy.partition": (0,),
+    "RollingUpdateStatefulSetStrategy.maxUnavailable": (1,),
+    "StatefulSetPersistentVolumeClaimRetentionPolicy.whenDeleted": ("Retain",),
+    "StatefulSetPersistentVolumeClaimRetentionPolicy.whenScaled": ("Retain",),
+    "PersistentVolumeClaim.apiVersion": ("v1",),
+    "PersistentVolumeClaim.kind": ("PersistentVolumeClaim",),
+    "PersistentVolumeClaimSpec.storageClassName": ("", "local"),
+    "PersistentVolumeClaimSpec.volumeMode": ("Filesystem",),
     "PodSpec.dnsPolicy": ("ClusterFirst", "Default"),
     "PodSpec.schedulerName": ("default-scheduler",),
     "PodSpec.enableServiceLinks": (True, False),
@@ -117,7 +139,7 @@ ONLY: Mapping[str, tuple[object, ...]] = {
     "PodSpec.hostUsers": (True,),
     "PodSpec.shareProcessNamespace": (False,),
     "PodSpec.preemptionPolicy": ("PreemptLowerPriority",),
-    "PodSpec.priority": (0,),
+    "PodSpec.priorityClassName": ("", "system-cluster-critical", "system-node-critical"),
     "Container.terminationMessagePath": ("/dev/termination-log",),
     "Container.terminationMessagePolicy": ("File",),
     "Container.stdinOnce": (False,),
@@ -130,11 +152,13 @@ ONLY: Mapping[str, tuple[object, ...]] = {
 """Fields of which only some values are supported: Kubernetes' defaults, as an exported manifest has them."""
 
 HINTS: Mapping[str, str] = {
+    "PodSpec.priorityClassName": "a mesh has no other classes: give a number as priority",
     "PodSpec.nodeName": "use nodeSelector with kubernetes.io/hostname",
-    "DeploymentStrategy.type": "use RollingUpdate, with maxSurge 0 to end a pod before its successor starts",
+    "StatefulSetUpdateStrategy.type": "use RollingUpdate: a pod that is deleted here comes back as it was",
+    "PersistentVolumeClaimSpec.storageClassName": "leave it out; volumes are directories of the machine",
     "PodSpec.imagePullSecrets": "log the machines in to the registry",
     "Probe.grpc": "use httpGet, tcpSocket or exec",
-    "Volume.persistentVolumeClaim": "use hostPath with a nodeSelector, or emptyDir",
+    "Volume.persistentVolumeClaim": "use volumeClaimTemplates of a StatefulSet, or hostPath with a nodeSelector",
     "ObjectMeta.generateName": "give a name",
 }
 """What to do instead of something unsupported."""

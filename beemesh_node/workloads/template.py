@@ -12,13 +12,13 @@ from beemesh_node.workloads.pod import Container, HostPath, PodTemplate, Restart
 from beemesh_node.workloads.references import References
 from beemesh_node.workloads.security import check_id, is_privileged
 from beemesh_node.workloads.values import Json
-from beemesh_node.workloads.volumes import volumes
+from beemesh_node.workloads.volumes import volumes, with_claims
 
 MAX_CONTAINERS = 64
 """Containers of one pod, init containers counted."""
 MAX_GRACE_SECONDS = 24 * 3600
 
-HOST_NETWORK, HOST_PATH, PRIVILEGED = "hostNetwork", "hostPath", "privileged"
+HOST_NETWORK, HOST_PATH, PRIVILEGED, PRIORITY = "hostNetwork", "hostPath", "privileged", "priority"
 
 
 def template_of(workload: KubernetesObject) -> tuple[Mapping[str, Json], str]:
@@ -41,6 +41,8 @@ def pod_template(workload: KubernetesObject, references: References, problems: P
     for field in ("runAsUser", "runAsGroup", "fsGroup"):
         check_id(security.get(field), f"{path}.securityContext.{field}", problems)
     known = volumes(spec, path, references, problems)
+    if workload.kind == "StatefulSet":
+        known = with_claims(known, workload.body["spec"], problems)
     inherited = {key: value for key, value in security.items() if key != "fsGroup"}
     groups = {
         field: tuple(

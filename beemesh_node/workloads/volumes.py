@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from beemesh_node.workloads import names
 from beemesh_node.workloads.errors import Problems
-from beemesh_node.workloads.pod import EmptyDir, Files, HostPath, Volume, VolumeMount, VolumeSource
+from beemesh_node.workloads.pod import EmptyDir, Files, HostPath, LocalVolume, Volume, VolumeMount, VolumeSource
 from beemesh_node.workloads.quantity import whole_bytes
 from beemesh_node.workloads.references import Reference, References
 from beemesh_node.workloads.values import Json
@@ -27,6 +27,35 @@ def volumes(body: Mapping[str, Json], path: str, references: References, problem
             problems.add(f"{at}.name", f'duplicate value "{name}"')
         result[name] = Volume(name, _source(value, at, references, problems))
     return tuple(result.values())
+
+
+def with_claims(known: tuple[Volume, ...], body: Mapping[str, Json], problems: Problems) -> tuple[Volume, ...]:
+    """The volumes of a StatefulSet's pods: those of the template, and one for each of its volumeClaimTemplates.
+
+    A claim goes before a volume of its name, as in Kubernetes.
+    """
+    claims: dict[str, Volume] = {}
+    for index, value in enumerate(body.get("volumeClaimTemplates", ())):
+        at, spec = f"spec.volumeClaimTemplates[{index}]", value.get("spec", {})
+        name = value.get("metadata", {}).get("name", "")
+        with problems.at(f"{at}.metadata.name"):
+            names.check_label(name)
+        if name in claims:
+            problems.add(f"{at}.metadata.name", f'duplicate value "{name}"')
+        size, place = 0, f"{at}.spec.resources.requests"
+        requests = spec.get("resources", {}).get("requests", {})
+        for key in requests:
+            if key != "storage":
+                problems.add(f"{place}[{key[:80]}]", "not supported: only storage")
+        if "storage" not in requests:
+            problems.add(f"{place}[storage]", "required, but missing")
+        else:
+            with problems.at(f"{place}[storage]"):
+                size = whole_bytes(requests["storage"])
+        if not spec.get("accessModes"):
+            problems.add(f"{at}.spec.accessModes", "required, but missing: a directory of a machine is ReadWriteOnce")
+        claims[name] = Volume(name, LocalVolume(size))
+    return (*(volume for volume in known if volume.name not in claims), *claims.values())
 
 
 def mounts(

@@ -19,6 +19,7 @@ SOURCE = "kubernetes-json-schema/v1.37.0-local-strict/_definitions.json"
 TARGET = Path(__file__).parents[2] / "beemesh_node" / "workloads" / "schema" / "kubernetes.json"
 ROOTS = {
     "apps/v1 Deployment": "io.k8s.api.apps.v1.Deployment",
+    "apps/v1 StatefulSet": "io.k8s.api.apps.v1.StatefulSet",
     "v1 ConfigMap": "io.k8s.api.core.v1.ConfigMap",
     "v1 Pod": "io.k8s.api.core.v1.Pod",
     "v1 Secret": "io.k8s.api.core.v1.Secret",

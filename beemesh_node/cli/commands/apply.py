@@ -121,5 +121,5 @@ def _apply(
 
 
 def _title(kind: str, name: str) -> str:
-    group = ".apps" if kind == "Deployment" else ""
+    group = "" if kind == "Pod" else ".apps"
     return f"{kind.lower()}{group}/{name}"

@@ -102,7 +102,9 @@ def sign(
 @_request_option
 @click.option("--name", required=True, help="Who it is.")
 @click.option("--namespace", "namespaces", multiple=True, required=True, metavar="NS", help="Where it may act, or *.")
-@click.option("--verb", "verbs", multiple=True, required=True, help="get, apply, delete, logs, exec, admin …, or *.")
+@click.option(
+    "--verb", "verbs", multiple=True, required=True, help="get, apply, delete, logs, exec, cordon, drain …, or *."
+)
 @_bootstrap_option
 @_nonce_option
 @_out_option

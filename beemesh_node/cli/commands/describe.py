@@ -46,6 +46,7 @@ async def _describe(mesh: Mesh, targets: Sequence[Target]) -> list[str]:
         ResourceType.MACHINES: described.machines,
         ResourceType.PODS: described.pods,
         ResourceType.DEPLOYMENTS: described.workloads,
+        ResourceType.STATEFULSETS: described.workloads,
         ResourceType.WORKLOADS: described.workloads,
     }
     texts = []

@@ -10,15 +10,16 @@ import click
 from beemesh_node.cli.errors import InvalidInputError
 from beemesh_node.cli.options import context_options, examples, namespace_option, output_option, timeout_option
 from beemesh_node.cli.output import Format, Table, echo_facts, echo_table
-from beemesh_node.cli.targets import ResourceType, parse_targets
+from beemesh_node.cli.targets import ResourceType, Target, parse_targets
 
 if TYPE_CHECKING:
     from beemesh_node.cli.mesh import Mesh
     from beemesh_node.cli.workload_client import Outcome
 
-Make = Callable[["Mesh", str], Awaitable["Outcome"]]
+Make = Callable[["Mesh", Target], Awaitable["Outcome"]]
 
-_words = click.argument("words", nargs=-1, required=True, metavar="deployment/NAME")
+_REPLICATED = (ResourceType.DEPLOYMENTS, ResourceType.STATEFULSETS, ResourceType.WORKLOADS)
+_words = click.argument("words", nargs=-1, required=True, metavar="[deployment/NAME | statefulset/NAME]")
 
 
 @click.group(
@@ -42,12 +43,13 @@ def rollout() -> None:
 def status(words: tuple[str, ...], watch: bool, timeout: float) -> None:
     """Say how far a rollout is, until it is over. Exit code 1 when it failed, 4 when it is not over in time."""
     from beemesh_node.cli.following import look
+    from beemesh_node.cli.live import subject
     from beemesh_node.cli.mesh import in_mesh
     from beemesh_node.cli.waiting import rollout_state, wait_for_rollout
     from beemesh_node.cli.workload_client import WorkloadClient
     from beemesh_node.workloads.kubernetes import progress
 
-    (name,) = _names(words, single=True)
+    (target,) = replicated(words, "has no rollout", single=True)
     said = ""
 
     def say(text: str) -> None:
@@ -57,16 +59,16 @@ def status(words: tuple[str, ...], watch: bool, timeout: float) -> None:
             click.echo(f"Waiting for {text}...")
 
     async def work(mesh: Mesh) -> None:
-        live = await WorkloadClient(mesh).find(mesh.namespace, "Deployment", name)
+        live = await WorkloadClient(mesh).find(mesh.namespace, target.resource.kind, target.name)
         if watch:
             await wait_for_rollout(mesh, live.declaration.attested, live.spec, timeout, say)
         else:
             view = await look(mesh, live.record)
             state = rollout_state(live.spec, progress(live.spec, view.pods, mesh.session.mesh_time_ms))
             if state:
-                click.echo(f"Waiting for deployment/{name}: {state}...")
+                click.echo(f"Waiting for {subject(live.record)}: {state}...")
                 return
-        click.echo(f'deployment "{name}" successfully rolled out')
+        click.echo(f'{live.record.kind.lower()} "{live.record.name}" successfully rolled out')
 
     in_mesh(work, steadily=True)
 
@@ -81,16 +83,16 @@ def status(words: tuple[str, ...], watch: bool, timeout: float) -> None:
 @output_option(Format.TABLE, Format.JSON, Format.YAML)
 def history(words: tuple[str, ...], revision: int | None, form: Format) -> None:
     """List the revisions that are kept, or show one."""
-    from beemesh_node.cli.live import open_revision
+    from beemesh_node.cli.live import open_revision, subject
     from beemesh_node.cli.mesh import in_mesh
     from beemesh_node.cli.output import echo_yaml
     from beemesh_node.cli.workload_client import WorkloadClient
     from beemesh_node.workloads.kubernetes import timestamp
 
-    (name,) = _names(words, single=True)
+    (target,) = replicated(words, "has no rollout", single=True)
 
     async def work(mesh: Mesh) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-        live = await WorkloadClient(mesh).find(mesh.namespace, "Deployment", name)
+        live = await WorkloadClient(mesh).find(mesh.namespace, target.resource.kind, target.name)
         listed = [
             {
                 "revision": each.number,
@@ -105,7 +107,7 @@ def history(words: tuple[str, ...], revision: int | None, form: Format) -> None:
         found = next((each for each in live.record.revisions if each.number == revision), None)
         if found is None:
             known = ", ".join(str(each["revision"]) for each in listed)
-            raise InvalidInputError(f"deployment/{name} has no revision {revision}: it has {known}")
+            raise InvalidInputError(f"{subject(live.record)} has no revision {revision}: it has {known}")
         template: dict[str, Any] = open_revision(live.declaration, found).manifest["spec"]["template"]
         return listed, template
 
@@ -138,11 +140,13 @@ def undo(words: tuple[str, ...], to_revision: int, wait: bool, timeout: float, f
     """Go back to the revision before the present one, or to revision N. Replicas stay as many as they are."""
     from beemesh_node.cli.workload_client import WorkloadClient
 
-    async def change(mesh: Mesh, name: str) -> Outcome:
+    async def change(mesh: Mesh, target: Target) -> Outcome:
         client = WorkloadClient(mesh)
-        return await client.undo(await client.find(mesh.namespace, "Deployment", name), to_revision)
+        return await client.undo(await client.find(mesh.namespace, target.resource.kind, target.name), to_revision)
 
-    facts = change_and_wait(_names(words, single=True), change, wait=timeout if wait else None, form=form)
+    facts = change_and_wait(
+        replicated(words, "has no rollout", single=True), change, wait=timeout if wait else None, form=form
+    )
     echo_facts(facts, form, "")
 
 
@@ -157,15 +161,19 @@ def restart(words: tuple[str, ...], wait: bool, timeout: float, form: Format) ->
     """Replace every replica, as for a change: new before old where there is room."""
     from beemesh_node.cli.workload_client import WorkloadClient
 
-    async def change(mesh: Mesh, name: str) -> Outcome:
+    async def change(mesh: Mesh, target: Target) -> Outcome:
         client = WorkloadClient(mesh)
-        return await client.restart(await client.find(mesh.namespace, "Deployment", name))
+        return await client.restart(await client.find(mesh.namespace, target.resource.kind, target.name))
 
-    echo_facts(change_and_wait(_names(words), change, wait=timeout if wait else None, form=form), form, "")
+    echo_facts(
+        change_and_wait(replicated(words, "has no rollout"), change, wait=timeout if wait else None, form=form),
+        form,
+        "",
+    )
 
 
-def change_and_wait(names: Sequence[str], make: Make, *, wait: float | None, form: Format) -> dict[str, Any]:
-    """Make a change to each Deployment of `names`, say so, wait for `wait` seconds at most, and return the facts."""
+def change_and_wait(targets: Sequence[Target], make: Make, *, wait: float | None, form: Format) -> dict[str, Any]:
+    """Make a change to each of `targets`, say so, wait for `wait` seconds at most, and return the facts."""
     from beemesh_node.cli.mesh import in_mesh, once
     from beemesh_node.cli.progress import progress
     from beemesh_node.cli.shapes import outcome_facts
@@ -174,10 +182,11 @@ def change_and_wait(names: Sequence[str], make: Make, *, wait: float | None, for
     outcomes: list[Outcome] = []
 
     async def work(mesh: Mesh) -> None:
-        for name in names[len(outcomes) :]:
-            outcomes.append(await once(make(mesh, name)))
+        for target in targets[len(outcomes) :]:
+            outcomes.append(await once(make(mesh, target)))
             if form is Format.TABLE:
-                click.echo(f"deployment.apps/{name} {outcomes[-1].action}")
+                record = outcomes[-1].attested.record
+                click.echo(f"{record.kind.lower()}.apps/{record.name} {outcomes[-1].action}")
         if wait is None:
             return
         with progress("Waiting until all replicas run") as line:
@@ -189,11 +198,14 @@ def change_and_wait(names: Sequence[str], make: Make, *, wait: float | None, for
     return outcome_facts(outcomes)
 
 
-def _names(words: tuple[str, ...], *, single: bool = False) -> list[str]:
+def replicated(words: tuple[str, ...], cannot: str, *, single: bool = False) -> tuple[Target, ...]:
+    """Read names of what has replicas; a lone name is a Deployment's. Raises `CliError`, saying what it `cannot`."""
     targets = parse_targets(words, ResourceType.DEPLOYMENTS)
     for target in targets:
-        if target.resource not in (ResourceType.DEPLOYMENTS, ResourceType.WORKLOADS) or not target.name:
-            raise InvalidInputError(f"{target} has no rollout: name a deployment, for example deployment/hello")
+        if target.resource not in _REPLICATED or not target.name:
+            raise InvalidInputError(
+                f"{target} {cannot}: name a deployment or statefulset, for example deployment/hello"
+            )
     if single and len(targets) != 1:
-        raise InvalidInputError("name one deployment, for example deployment/hello")
-    return [target.name for target in targets]
+        raise InvalidInputError("name one workload, for example deployment/hello")
+    return targets

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from beemesh_node.cli.errors import InvalidInputError
 from beemesh_node.cli.options import context_options, examples, namespace_option, output_option, timeout_option
 from beemesh_node.cli.output import Format, echo_facts
-from beemesh_node.cli.targets import ResourceType, parse_targets
 
 if TYPE_CHECKING:
     from beemesh_node.cli.mesh import Mesh
+    from beemesh_node.cli.targets import Target
 
 
 @click.command(
@@ -29,18 +28,15 @@ if TYPE_CHECKING:
 @namespace_option
 @output_option(Format.TABLE, Format.JSON, Format.YAML)
 def scale(words: tuple[str, ...], replicas: int, wait: bool, timeout: float, form: Format) -> None:
-    """Change the number of replicas of a Deployment. This makes no new revision."""
-    from beemesh_node.cli.commands.rollout import change_and_wait
+    """Change the number of replicas of a Deployment or StatefulSet. This makes no new revision."""
+    from beemesh_node.cli.commands.rollout import change_and_wait, replicated
     from beemesh_node.cli.workload_client import Outcome, WorkloadClient
 
-    targets = parse_targets(words, ResourceType.DEPLOYMENTS)
-    for target in targets:
-        if target.resource not in (ResourceType.DEPLOYMENTS, ResourceType.WORKLOADS) or not target.name:
-            raise InvalidInputError(f"{target} cannot be scaled: name a deployment, for example deployment/hello")
+    targets = replicated(words, "cannot be scaled")
 
-    async def change(mesh: Mesh, name: str) -> Outcome:
+    async def change(mesh: Mesh, target: Target) -> Outcome:
         client = WorkloadClient(mesh)
-        return await client.scale(await client.find(mesh.namespace, "Deployment", name), replicas)
+        return await client.scale(await client.find(mesh.namespace, target.resource.kind, target.name), replicas)
 
-    facts = change_and_wait([target.name for target in targets], change, wait=timeout if wait else None, form=form)
+    facts = change_and_wait(targets, change, wait=timeout if wait else None, form=form)
     echo_facts(facts, form, "")

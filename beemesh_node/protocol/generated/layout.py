@@ -7,6 +7,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("record", "[uint8]"),
         ("block", "KeyedBlock"),
         ("slots", "[SlotAttempt]"),
+        ("preempt", "bool"),
     ),
     "AssignmentReply": (
         ("accepted", "[uint32]"),
@@ -18,6 +19,8 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("score", "uint16"),
         ("running", "uint32"),
         ("refusals", "[Refusal]"),
+        ("victims", "uint32"),
+        ("victim_priority", "int32"),
     ),
     "BlockReply": (
         ("block", "[uint8]"),
@@ -58,6 +61,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "ClaimReply": (
         ("reports", "[ClaimReport]"),
+        ("events", "[EventReport]"),
     ),
     "ClaimReport": (
         ("claim", "ClaimRef"),
@@ -77,9 +81,12 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("init_containers", "[ContainerReport]"),
         ("gone", "bool"),
         ("version", "uint64"),
+        ("leaving", "string"),
+        ("home", "string"),
     ),
     "ClaimReports": (
         ("reports", "[ClaimReport]"),
+        ("events", "[EventReport]"),
     ),
     "ClaimsQuery": (
         ("uid", "string"),
@@ -114,6 +121,15 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("last_reason", "string"),
         ("last_finished_at", "uint64"),
     ),
+    "Death": (
+        ("machine", "string"),
+        ("started_at", "uint64"),
+        ("incarnation", "uint32"),
+        ("reason", "string"),
+    ),
+    "DeathNotice": (
+        ("deaths", "[Death]"),
+    ),
     "EventReport": (
         ("uid", "string"),
         ("namespace", "string"),
@@ -126,6 +142,8 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("first_at", "uint64"),
         ("last_at", "uint64"),
         ("count", "uint32"),
+        ("pod", "string"),
+        ("slot", "int32"),
     ),
     "ExecRequest": (
         ("claim", "ClaimRef"),
@@ -190,6 +208,37 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("block", "[uint8]"),
         ("content_key", "[uint8]"),
     ),
+    "LeaseQuery": (
+        ("uid", "string"),
+    ),
+    "LeaseRelease": (
+        ("uid", "string"),
+        ("slot", "uint32"),
+        ("pod_uid", "string"),
+        ("round", "uint64"),
+    ),
+    "LeaseReply": (
+        ("refusal", "LeaseRefusal"),
+        ("number", "uint32"),
+        ("term", "uint64"),
+        ("holder", "string"),
+        ("remaining_ms", "uint32"),
+    ),
+    "LeaseRequest": (
+        ("uid", "string"),
+        ("slot", "uint32"),
+        ("pod_uid", "string"),
+        ("number", "uint32"),
+        ("ttl_ms", "uint32"),
+        ("term", "uint64"),
+        ("binds", "bool"),
+        ("round", "uint64"),
+    ),
+    "LeaseState": (
+        ("number", "uint32"),
+        ("voters", "[string]"),
+        ("slots", "[SlotLease]"),
+    ),
     "Leaving": (
         ("restarting", "bool"),
     ),
@@ -228,6 +277,20 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("age_ms", "uint64"),
         ("connected", "bool"),
     ),
+    "MaintenanceReply": (
+        ("mode", "Maintenance"),
+        ("pods", "uint32"),
+    ),
+    "MaintenanceRequest": (
+        ("mode", "Maintenance"),
+        ("grace_seconds", "int32"),
+    ),
+    "MoveReply": (
+        ("moving", "[ClaimRef]"),
+    ),
+    "MoveRequest": (
+        ("claims", "[ClaimRef]"),
+    ),
     "PodTerm": (
         ("selector", "[Expression]"),
         ("namespaces", "[string]"),
@@ -257,6 +320,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("period_ms", "uint32"),
         ("ready", "bool"),
         ("reason", "string"),
+        ("incarnation", "uint32"),
     ),
     "Record": (
         ("mesh_id", "[uint8]"),
@@ -273,6 +337,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("revisions", "[RevisionRef]"),
         ("created_at", "uint64"),
         ("uid_nonce", "[uint8]"),
+        ("voters", "[string]"),
     ),
     "RecordQuery": (
         ("uid", "string"),
@@ -305,6 +370,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("images", "[string]"),
         ("priority", "int32"),
         ("local_images", "[string]"),
+        ("leased", "bool"),
     ),
     "RevisionRef": (
         ("number", "uint64"),
@@ -321,6 +387,10 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("not_before", "uint64"),
         ("not_after", "uint64"),
     ),
+    "SignedVote": (
+        ("certificate", "[uint8]"),
+        ("vote", "[uint8]"),
+    ),
     "SigningRequest": (
         ("suite", "uint8"),
         ("mesh_id", "[uint8]"),
@@ -332,6 +402,19 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
     "SlotAttempt": (
         ("slot", "uint32"),
         ("attempt", "uint32"),
+    ),
+    "SlotLease": (
+        ("slot", "uint32"),
+        ("term", "uint64"),
+        ("home", "string"),
+        ("holder", "string"),
+        ("pod_uid", "string"),
+        ("remaining_ms", "uint32"),
+    ),
+    "SlotMark": (
+        ("slot", "uint32"),
+        ("term", "uint64"),
+        ("home", "string"),
     ),
     "SlotRefusal": (
         ("slot", "uint32"),
@@ -372,6 +455,33 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
     "TrustChain": (
         ("bundles", "[Bytes]"),
     ),
+    "VoterAnswer": (
+        ("refusal", "LeaseRefusal"),
+        ("number", "uint32"),
+        ("signed_voters", "[string]"),
+        ("vote", "SignedVote"),
+    ),
+    "VoterProposal": (
+        ("uid", "string"),
+        ("number", "uint32"),
+        ("voters", "[string]"),
+    ),
+    "VoterSet": (
+        ("number", "uint32"),
+        ("voters", "[string]"),
+        ("votes", "[SignedVote]"),
+    ),
+    "VoterSets": (
+        ("uid", "string"),
+        ("sets", "[VoterSet]"),
+    ),
+    "VoterVote": (
+        ("mesh_id", "[uint8]"),
+        ("uid", "string"),
+        ("number", "uint32"),
+        ("voters", "[string]"),
+        ("marks", "[SlotMark]"),
+    ),
     "WorkloadEntry": (
         ("record", "[uint8]"),
         ("blocks", "[KeyedBlock]"),
@@ -386,6 +496,32 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
 """Table -> its fields in the order of their slots."""
 
 ENUMS: dict[str, tuple[str, tuple[tuple[str, int], ...]]] = {
+    "LeaseRefusal": (
+        "uint8",
+        (
+            ("NONE", 0),
+            ("UNKNOWN", 1),
+            ("HELD", 2),
+            ("RESTARTED", 3),
+            ("OUTDATED", 4),
+            ("BEHIND", 5),
+            ("NO_VOTER", 6),
+            ("ELSEWHERE", 7),
+            ("OVER", 8),
+            ("EARLY", 9),
+            ("SIGNED", 10),
+            ("INVALID", 11),
+        ),
+    ),
+    "Maintenance": (
+        "uint8",
+        (
+            ("NONE", 0),
+            ("CORDON", 1),
+            ("DRAIN", 2),
+            ("EVICT", 3),
+        ),
+    ),
     "NoReason": (
         "uint8",
         (
@@ -406,6 +542,9 @@ ENUMS: dict[str, tuple[str, tuple[tuple[str, int], ...]]] = {
             ("BACK_OFF", 14),
             ("UNANSWERED", 15),
             ("IMAGE", 16),
+            ("LEAVING", 17),
+            ("GUARD", 18),
+            ("VOLUME", 19),
         ),
     ),
     "Resource": (

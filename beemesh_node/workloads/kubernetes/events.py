@@ -8,7 +8,7 @@ from beemesh_node.workloads.kubernetes.times import timestamp
 from beemesh_node.workloads.names import safe_hash
 
 COMPONENT = "beemeshd"
-_VERSIONS = {"Deployment": "apps/v1"}
+_VERSIONS = {"Deployment": "apps/v1", "StatefulSet": "apps/v1"}
 
 
 def event(report: EventReport, node: str) -> Shape:

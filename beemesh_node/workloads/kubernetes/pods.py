@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from beemesh_node.protocol.messages import ClaimReport, ContainerReport
 from beemesh_node.workloads.kubernetes.shapes import Shape, condition, filled
 from beemesh_node.workloads.kubernetes.times import timestamp
-from beemesh_node.workloads.pod import Resources
+from beemesh_node.workloads.pod import LocalVolume, Resources
 from beemesh_node.workloads.spec import WorkloadSpec
 from beemesh_node.workloads.template import template_of
 from beemesh_node.workloads.values import Json
@@ -30,7 +30,7 @@ def pod(report: ClaimReport, node: str, spec: WorkloadSpec | None, *, kind: str 
     labels = dict(metadata.get("labels", {}))
     owners: list[Shape] = []
     if kind != "Pod":
-        labels[HASH_LABEL] = report.claim.revision
+        labels |= _labels(report, kind)
         owners = [
             {
                 "apiVersion": "apps/v1",
@@ -41,6 +41,8 @@ def pod(report: ClaimReport, node: str, spec: WorkloadSpec | None, *, kind: str 
                 "blockOwnerDeletion": True,
             }
         ]
+    if body and spec is not None:
+        body["spec"] = _with_claims(body["spec"], report, spec)
     known = body.get("spec") or {"containers": [{"name": each.name, "image": each.image} for each in report.containers]}
     return {
         "apiVersion": "v1",
@@ -57,6 +59,26 @@ def pod(report: ClaimReport, node: str, spec: WorkloadSpec | None, *, kind: str 
         "spec": known | {"nodeName": node},
         "status": _status(report, spec if body else None),
     }
+
+
+def _labels(report: ClaimReport, kind: str) -> dict[str, str]:
+    """What Kubernetes' controllers add to the labels of a replica."""
+    if kind != "StatefulSet":
+        return {HASH_LABEL: report.claim.revision}
+    return {
+        "controller-revision-hash": f"{report.workload}-{report.claim.revision}",
+        "statefulset.kubernetes.io/pod-name": report.pod_name,
+        "apps.kubernetes.io/pod-index": str(report.claim.slot),
+    }
+
+
+def _with_claims(body: Shape, report: ClaimReport, spec: WorkloadSpec) -> Shape:
+    """The spec of a pod with the volumes that are its slot's own."""
+    claims = [volume.name for volume in spec.template.volumes if isinstance(volume.source, LocalVolume)]
+    if not claims:
+        return body
+    named = [{"name": n, "persistentVolumeClaim": {"claimName": f"{n}-{report.pod_name}"}} for n in claims]
+    return body | {"volumes": [*(each for each in body.get("volumes", ()) if each["name"] not in claims), *named]}
 
 
 def _status(report: ClaimReport, spec: WorkloadSpec | None) -> Shape:

@@ -56,6 +56,22 @@ def deployment_table(objects: Iterable[Shape], now: int, *, namespaces: bool = F
     return _table(objects, "NAME|READY|UP-TO-DATE|AVAILABLE|AGE", "CONTAINERS|IMAGES|SELECTOR", row, namespaces)
 
 
+def stateful_set_table(objects: Iterable[Shape], now: int, *, namespaces: bool = False) -> Table:
+    """`kubectl get statefulsets`."""
+
+    def row(shape: Shape) -> Sequence[str]:
+        containers = shape["spec"]["template"]["spec"]["containers"]
+        return (
+            shape["metadata"]["name"],
+            f"{shape['status'].get('readyReplicas', 0)}/{shape['spec']['replicas']}",
+            age(shape["metadata"].get("creationTimestamp"), now),
+            ",".join(each["name"] for each in containers),
+            ",".join(each["image"] for each in containers),
+        )
+
+    return _table(objects, "NAME|READY|AGE", "CONTAINERS|IMAGES", row, namespaces)
+
+
 def pod_table(objects: Iterable[Shape], now: int, *, namespaces: bool = False) -> Table:
     """`kubectl get pods`."""
 

@@ -25,6 +25,11 @@ from beemesh_node.protocol.messages import (
     ListReply,
     ListRequest,
     MachineEntry,
+    Maintenance,
+    MaintenanceReply,
+    MaintenanceRequest,
+    MoveReply,
+    MoveRequest,
     Presence,
     Resource,
     WorkloadEntry,
@@ -51,6 +56,12 @@ class FakeMachine:
     events: list = field(default_factory=list)
     message: str = ""
     progress_failed: bool = False
+    mode: Maintenance = Maintenance.NONE
+    orders: list = field(default_factory=list)
+    may_not: str = ""
+    """The verb that the operator lacks here."""
+    looked: list = field(default_factory=list)
+    """Called with the machine, one each time that its pods are asked for."""
 
 
 class FakeMesh:
@@ -90,7 +101,7 @@ class FakeMesh:
             addresses=(f"/ip4/192.0.2.1/tcp/7400/p2p/{fake.peer}",),
             labels={"class": "lab"},
             taints=(),
-            unschedulable=False,
+            unschedulable=fake.mode > Maintenance.NONE,
             cpu_allocatable=2000,
             memory_allocatable=1 << 30,
             cpu_reserved=100,
@@ -141,7 +152,22 @@ class FakeMesh:
             if self.after_commit is not None and not payload.dry_run and declaration is not None:
                 self.after_commit(fake, declaration)
             return answer
+        if isinstance(payload, MaintenanceRequest):
+            if fake.may_not:
+                raise RemoteFailure("Forbidden", f"admin may not {fake.may_not} machines")
+            fake.orders.append(payload)
+            fake.mode = payload.mode
+            leaving = "its machine is drained" if payload.mode >= Maintenance.DRAIN else ""
+            fake.pods = [replace(pod, leaving=leaving) for pod in fake.pods]
+            if payload.mode is Maintenance.EVICT:
+                fake.pods = []
+            return MaintenanceReply(payload.mode, len(fake.pods))
+        if isinstance(payload, MoveRequest):
+            fake.pods = [replace(pod, leaving="moved" if pod.claim in payload.claims else "") for pod in fake.pods]
+            return MoveReply(payload.claims)
         if isinstance(payload, ListRequest):
+            if payload.resource is Resource.PODS and fake.looked:
+                fake.looked.pop(0)(fake)
             if fake.forbids:
                 raise RemoteFailure("Forbidden", f"admin may not get in namespace {payload.namespace}")
             if payload.known:  # time stands still, and so does the mesh: no news

@@ -4,14 +4,15 @@ import pytest
 import trio
 
 from beemesh_node.protocol.messages import Commit, ListRequest, Resource
+from beemesh_node.workloads.manifest import WORKLOADS
 from tests.node.cli.conftest import make_mesh
 
-MACHINES = [f"m{number}" for number in range(9)]
+MACHINES = [f"m{number}" for number in range(30)]
 
 
 @pytest.fixture
 def grove(beectl, mesh_dir, tmp_path, monkeypatch, hello):
-    """Nine machines, and `hello` running on some of them."""
+    """Thirty machines, and `hello` running on some of them."""
     mesh = make_mesh(mesh_dir, tmp_path, monkeypatch, MACHINES)
 
     def run(fake, declaration):
@@ -26,6 +27,10 @@ def grove(beectl, mesh_dir, tmp_path, monkeypatch, hello):
 
 def guardians(mesh, kind="Deployment", name="hello"):
     return {mesh.fakes[machine].name for machine in mesh.guardians("default", kind, name)}
+
+
+def any_kind(mesh, name="hello"):
+    return set().union(*(guardians(mesh, kind, name) for kind in WORKLOADS))
 
 
 def told_names(mesh):
@@ -55,7 +60,7 @@ def test_a_change_goes_to_the_guardians_of_the_name(beectl, grove, hello):
 )
 def test_asking_by_name_tells_it_to_its_guardians_only(beectl, grove, words):
     assert "hello" in beectl(*words).stdout
-    assert told_names(grove) <= guardians(grove) | guardians(grove, "Pod")
+    assert told_names(grove) <= any_kind(grove)
     assert told_names(grove) & guardians(grove)
 
 
@@ -63,8 +68,8 @@ def test_asking_by_name_tells_it_to_its_guardians_only(beectl, grove, words):
 def test_a_pod_is_asked_for_at_the_guardians_of_its_workload(beectl, grove, verb):
     pod = pods(grove)[0]
     assert pod.pod_name in beectl(verb, "pod", pod.pod_name).stdout
-    of_pod = guardians(grove, "Pod", pod.pod_name) | guardians(grove, "Deployment", pod.pod_name)
-    assert told_names(grove) <= guardians(grove) | guardians(grove, "Pod") | of_pod
+    of_pod = any_kind(grove, pod.pod_name) | guardians(grove, "StatefulSet", pod.pod_name.rsplit("-", 1)[0])
+    assert told_names(grove) <= any_kind(grove) | of_pod
     assert told_names(grove) & guardians(grove)
 
 

@@ -35,7 +35,7 @@ class Holder:
         self.news: list[tuple[object, ...]] = []
         self.registry.announce = self._stored
         self.registry.announce_erased = self._erased
-        created = changes.create(mesh.root.mesh_id, load(HELLO), (), NOW)
+        created = changes.create(mesh.root.mesh_id, load(HELLO), (), NOW, lambda *name: ())
         self.commit, self.attested = self._signed(created)
         self.uid = Uid(created.record.uid)
 

@@ -29,7 +29,8 @@ from beemesh_node.protocol.messages import (
     Task,
 )
 from beemesh_node.simulation.mesh import Mesh
-from beemesh_node.simulation.world import Faults, World
+from beemesh_node.simulation.network import Faults
+from beemesh_node.simulation.world import World
 
 from .support import GIB, ME, WEB, core_of, guarded_by, identity_of, member, of, ref, status
 

@@ -37,7 +37,7 @@ from beemesh_node.protocol.messages import (
     SlotAttempt,
     Task,
 )
-from beemesh_node.workloads.pod import ContainerStatus, PodPhase
+from beemesh_node.workloads.pod import RUNTIME_UNAVAILABLE, ContainerStatus, PodPhase, RestartPolicy
 
 from .support import GIB, ME, core_of, guarded_by, identity_of, member, of, ref, status
 
@@ -308,3 +308,32 @@ def test_a_rebooted_machine_gives_up_a_slot_that_is_served_elsewhere():
             effects += core.handle(Answered(ask.token, ClaimReply((successor,))), 3)
         assert len(of(effects, StartPod)) == started
         assert len(of(effects, ForgetClaim)) == 1 - started
+
+
+def test_a_pod_that_its_machine_gave_up_makes_room_for_another_unless_it_is_not_to_be_restarted():
+    for policy, ends in ((RestartPolicy.ALWAYS, True), (RestartPolicy.NEVER, False)):
+        core = core_of("boss")
+        identity = running(core, replace(MINE, restart_policy=policy))
+        evicted = status(identity, ready=False, phase=PodPhase.FAILED, reason="Evicted", message="its volume is full")
+        effects = core.handle(PodChanged(evicted), NOW + 1)
+        assert [stop.identity for stop in of(effects, StopPod)] == ([identity] if ends else [])
+        assert not of(core.handle(PodChanged(evicted), NOW + 2), StopPod)
+
+
+def test_what_a_silent_podman_cannot_start_is_offered_to_others_and_what_runs_stays():
+    core = core_of("boss")
+    served = running(core, slot=0)
+    died = running(core, slot=1)
+    offer(core, MINE, 2)
+
+    def leaving():
+        return {report.claim.slot for report in core.own_claims() if report.leaving}
+
+    core.handle(LocalChanged(member("me", ready=False), address="10.0.0.1"), NOW + 1)
+    assert leaving() == {2}
+    unheard = ContainerStatus("main", "image", "running", reason=RUNTIME_UNAVAILABLE)
+    core.handle(PodChanged(status(died, ready=False, containers=(unheard,))), NOW + 2)
+    assert leaving() == {1, 2}
+    core.handle(LocalChanged(member("me"), address="10.0.0.1"), NOW + 3)
+    assert leaving() == set()
+    assert served.pod_uid in {report.pod_uid for report in core.own_claims()}

@@ -78,6 +78,29 @@ def test_guardians_follow_membership():
     assert set(table.guardians("key", 5)) == {"a", "c"}
 
 
+@given(st.lists(st.tuples(st.integers(0, 30), st.booleans(), st.booleans()), max_size=120), st.integers(1, 3))
+def test_followed_guardians_are_those_chosen_anew_and_every_change_of_them_is_told(steps, count):
+    table, keys = MemberTable(MachineId("me")), ["one", "two", "three"]
+    for key in keys:
+        table.follow(key, count)
+    table.moved()
+    told = {key: table.guardians(key, count) for key in keys}
+    for number, present, guardian in steps:
+        machine = MachineId(f"m{number}")
+        if present:
+            table.seen(member(machine, guardian=guardian), 0)
+        else:
+            table.remove(machine)
+        moved = table.moved()
+        for key in keys:
+            fresh = guardians_of(key, table, count)
+            assert key in moved or fresh == told[key]
+            if number % 2:  # others are not asked for in between
+                assert table.guardians(key, count) == fresh
+            told[key] = fresh
+    assert {key: table.guardians(key, count) for key in keys} == {key: guardians_of(key, table, count) for key in keys}
+
+
 def test_labels_of_the_certificate_win_and_well_known_ones_are_filled_in():
     presence = Presence(
         statement=b"",

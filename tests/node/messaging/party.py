@@ -91,10 +91,11 @@ async def party(
     relays: bool = True,
     handlers: Mapping[type, Handler] | None = None,
     session: LocalSession | None = None,
+    address: str = "/ip4/127.0.0.1/tcp/0",
 ) -> AsyncIterator[Party]:
     """Take part as a machine (or with any credentials) for the length of the block.
 
-    A `BlockRequest` is answered with the machine's own id.
+    Datagrams arrive only where `address` names a port. A `BlockRequest` is answered with the machine's own id.
     """
     mine = credentials or mesh.member(now_ms=now_ms())
     clock = MeshClock(0, now_ms() - round(trio.current_time() * 1000))
@@ -103,7 +104,7 @@ async def party(
         return clock.time_ms(trio.current_time())
 
     member = LocalMember(session or mine.session(now_ms()), ContactBook(mesh.trust()), mesh_time)
-    listen = ("/ip4/127.0.0.1/tcp/0",) if listens else ()
+    listen = (address,) if listens else ()
     config = HostConfig(mine.identity.peer.export_seed(), NETWORK_KEY, listen=listen, light=not listens)
     async with open_host(config, MemberGatekeeper(member, clock, lambda: True)) as host:
         found = Party(mine, member, host, Exchange(host, member, relays=relays))

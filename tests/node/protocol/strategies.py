@@ -13,8 +13,9 @@ from beemesh_node.protocol.codec import encode
 from beemesh_node.protocol.generated.layout import TABLES
 from beemesh_node.protocol.messages import PAYLOADS
 from beemesh_node.protocol.record import Record
+from beemesh_node.protocol.voters import VoterVote
 
-MESSAGE_CLASSES: tuple[type, ...] = (*(cls for cls, _ in PAYLOADS.values()), Record)
+MESSAGE_CLASSES: tuple[type, ...] = (*(cls for cls, _ in PAYLOADS.values()), Record, VoterVote)
 
 _TEXT = st.text(max_size=12)
 _BYTES = st.binary(max_size=40)

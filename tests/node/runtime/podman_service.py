@@ -120,10 +120,10 @@ def drop_service(service: PodmanService) -> None:
     service.run("rmi", "-af")
     service.end_monitors()
     overlay = service.directory / "root" / "overlay"
-    if os.path.ismount(overlay):
-        subprocess.run(["umount", "-l", str(overlay)], check=True)
-    # conmon's clean-up of the last containers may still write beside us.
+    # conmon's clean-up of the last containers may still write beside us, and mount.
     for _ in range(50):
+        if os.path.ismount(overlay):
+            subprocess.run(["umount", "-l", str(overlay)], check=True)
         shutil.rmtree(service.directory, ignore_errors=True)
         if not service.directory.exists():
             return

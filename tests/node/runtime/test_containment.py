@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +31,7 @@ class Faulty:
         self.faults = list(faults)
         self.ended_ids: list[str] = []
 
-    async def ended(self, container_id: str) -> Any:
+    async def ended(self, container_id: str, unheard: Callable[[], None] | None = None) -> Any:
         await trio.sleep(1)
         if self.faults:
             raise self.faults.pop()

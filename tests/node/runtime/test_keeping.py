@@ -51,7 +51,7 @@ class VirtualContainers:
     async def inspect(self, container_id: str) -> Inspection | None:
         return None
 
-    async def ended(self, container_id: str) -> Ended:
+    async def ended(self, container_id: str, unheard: Callable[[], None] | None = None) -> Ended:
         code = self.exit_code
         with trio.move_on_after(self.long_lives.get(len(self.starts) - 1, self.lifetime)):
             await self.killed.wait()

@@ -227,8 +227,10 @@ async def test_a_pod_whose_specification_is_lost_is_shown_and_can_be_removed(
     assert spec.identity.pod_uid not in podman.names()
 
 
-async def test_the_death_of_the_sandbox_fails_the_pod(runtime: Runtime, podman: PodmanService) -> None:
-    spec = pod(idle("a"), idle("b"))
+async def test_the_death_of_the_sandbox_fails_a_pod_that_is_never_restarted(
+    runtime: Runtime, podman: PodmanService
+) -> None:
+    spec = pod(idle("a"), idle("b"), restart_policy=RestartPolicy.NEVER)
     await runtime.start(spec)
     infra = podman.run("pod", "inspect", f"bmrt-{spec.identity.pod_uid}", "--format", "{{.InfraContainerID}}")
     os.kill(int(podman.run("inspect", infra, "--format", "{{.State.Pid}}")), 9)

@@ -10,7 +10,7 @@ from beemesh_node.scheduling.distribution import DomainRule, Offer, distribute, 
 from beemesh_node.scheduling.evaluation import Host, evaluate, reasons, score
 from beemesh_node.scheduling.ledger import Free
 from beemesh_node.scheduling.neighbours import Neighbour
-from beemesh_node.scheduling.sampling import candidates, sample_size
+from beemesh_node.scheduling.sampling import Candidates, sample_size
 
 from .support import GIB, member, needs
 
@@ -187,11 +187,26 @@ def test_those_with_room_are_asked_first_and_those_who_never_can_not_at_all():
     full = [member(f"full-{n}", memory_reserved=8 * GIB) for n in range(5)]
     roomy = [member(f"roomy-{n}") for n in range(5)]
     never = [member("never", memory_allocatable=1)]
-    found = candidates([*full, *roomy, *never], needs(), b"task")
-    assert {machine.split("-")[0] for machine in found.order[:5]} == {"roomy"}
-    assert len(found.order) == 10
+    found = Candidates([*full, *roomy, *never], needs(), b"task")
+    order = found.take(4) + found.take(4) + found.take(4)
+    assert {machine.split("-")[0] for machine in order[:5]} == {"roomy"}
+    assert len(set(order)) == len(order) == 10
+    assert not found
     assert [r.reason for r in found.refused[MachineId("never")]] == [NoReason.MEMORY]
-    assert found.order != candidates([*full, *roomy], needs(), b"other task").order
+    assert order != Candidates([*full, *roomy], needs(), b"other task").take(10)
+
+
+def test_of_many_members_only_as_many_are_looked_at_as_are_asked():
+    looked = []
+
+    class Watched(dict):
+        def get(self, *key):
+            looked.append(key)
+            return super().get(*key)
+
+    many = [member(f"m-{n}", labels=Watched(disk="ssd")) for n in range(1000)]
+    found = Candidates(many, needs(node_selector={"disk": "ssd"}), b"task")
+    assert len(found.take(9)) == len(looked) == 9
 
 
 def test_a_machine_without_an_image_that_is_never_pulled_says_so():

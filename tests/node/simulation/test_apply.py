@@ -4,8 +4,9 @@ import pytest
 
 from beemesh_node.protocol.messages import Requirements
 from beemesh_node.simulation.mesh import GIB, Mesh
+from beemesh_node.simulation.network import Faults
 from beemesh_node.simulation.runtime import Fate
-from beemesh_node.simulation.world import Faults, World
+from beemesh_node.simulation.world import World
 
 from .support import MIB, Bounds, change, declare, watch_capacity
 
@@ -68,7 +69,7 @@ def test_bids_stay_flat_as_the_mesh_grows():
         mesh.apply(web)
         assert mesh.until(web, 3)
         asked[size] = sent(mesh, "Ask") - before
-    assert asked[60] <= asked[20] <= 8
+    assert max(asked.values()) <= 8, "one sample, whatever the size of the mesh"
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -149,7 +149,7 @@ def test_whoever_joins_dies_or_is_cut_off_when_nothing_is_lost(seed):
                 die(mesh, draw.choice([m for m in mesh.machines.values() if m.id in holders(mesh, web)]))
             case "cut":
                 one, other = draw.sample(list(mesh.machines), 2)
-                mesh.world.cut(one, other)
+                mesh.world.network.cut(one, other)
             case "reboot":
                 machine = draw.choice(list(mesh.machines.values()))
                 machine.crash()
@@ -159,7 +159,7 @@ def test_whoever_joins_dies_or_is_cut_off_when_nothing_is_lost(seed):
                 watched._held = set()
                 mesh.apply(web)
         mesh.world.run(draw.uniform(1, 12))
-        mesh.world.mend()
+        mesh.world.network.mend()
         mesh.world.run(draw.uniform(0, 12))
     mesh.world.faults = Faults()
     assert mesh.world.run(400, lambda: mesh.as_declared(web) and tidy(mesh, web))

@@ -5,8 +5,9 @@ import pytest
 from beemesh_node.healing import events as ev
 from beemesh_node.protocol.messages import Requirements
 from beemesh_node.simulation.mesh import GIB, Mesh
+from beemesh_node.simulation.network import Faults
 from beemesh_node.simulation.runtime import Fate
-from beemesh_node.simulation.world import Faults, World
+from beemesh_node.simulation.world import World
 
 from .support import Bounds, change, declare, watch_capacity
 
@@ -75,10 +76,10 @@ def test_a_partition_leaves_no_excess_once_it_has_healed(seed):
     one, others = a_runner(mesh, web), list(mesh.machines)
     for other in others:
         if other != one.id:
-            mesh.world.cut(one.id, other)
+            mesh.world.network.cut(one.id, other)
     mesh.world.run(15)
     assert len(mesh.pods(web.uid)) > 4, "both sides run what they can"
-    mesh.world.mend()
+    mesh.world.network.mend()
     assert mesh.until(web, 10)
     mesh.world.run(60)
     assert mesh.as_declared(web)
@@ -192,12 +193,12 @@ def test_who_missed_a_deletion_stops_when_it_meets_a_holder(seed):
     away = a_runner(mesh, web)
     for other in mesh.machines:
         if other != away.id:
-            mesh.world.cut(away.id, other)
+            mesh.world.network.cut(away.id, other)
     mesh.world.run(5)
     mesh.apply(replace(web, deleted=True, sequence=2, digest=b"x"), only=[m for m in mesh.up() if m is not away])
     mesh.world.run(20)
     assert {machine.id for machine, _ in mesh.pods(web.uid)} == {away.id}
-    mesh.world.mend()
+    mesh.world.network.mend()
     assert mesh.world.run(5, lambda: not mesh.pods(web.uid))
     mesh.world.run(60)
     assert not mesh.pods(web.uid)
@@ -291,9 +292,9 @@ def test_storms_end_in_what_is_declared(seed):
             case 1 if machine.core is not None:
                 machine.stop_daemon()
             case 2:
-                mesh.world.cut(machine.id, draw.choice(list(mesh.machines)))
+                mesh.world.network.cut(machine.id, draw.choice(list(mesh.machines)))
             case 3:
-                mesh.world.mend()
+                mesh.world.network.mend()
             case 4 if mesh.up():
                 revision = draw.choice(("aaaaaaaaaa", "bbbbbbbbbb", "cccccccccc"))
                 web = change(web, revision=revision, replicas=draw.randrange(1, 8))
@@ -303,7 +304,7 @@ def test_storms_end_in_what_is_declared(seed):
                     if other.core is None:
                         other.boot()
         mesh.world.run(draw.uniform(0.1, 6))
-    mesh.world.mend()
+    mesh.world.network.mend()
     mesh.world.faults = Faults()
     for machine in mesh.machines.values():
         if machine.core is None:

@@ -224,7 +224,7 @@ def test_messages_name_the_path_and_what_to_do() -> None:
         replicas="two",
         minReadySeconds=2**31,
         paused=True,
-        strategy={"type": "Recreate"},
+        strategy={"type": "Sometimes"},
     )
     at = "spec.template.spec.containers[0]"
     assert problems_of(body) == {
@@ -232,8 +232,7 @@ def test_messages_name_the_path_and_what_to_do() -> None:
         "spec.replicas": 'expected integer, got "two"',
         "spec.minReadySeconds": "2147483648 is out of the range of int32",
         "spec.paused": "boolean true is not supported, only false",
-        "spec.strategy.type": '"Recreate" is not supported, only "RollingUpdate": '
-        "use RollingUpdate, with maxSurge 0 to end a pod before its successor starts",
+        "spec.strategy.type": 'unsupported value "Sometimes": supported values: "RollingUpdate", "Recreate"',
         f"{at}.image": "expected string, got number 1: put it in quotes",
         f"{at}.lifecycle": "not supported",
         f"{at}.imagePullPolicy": 'unsupported value "never": supported values: "Always", "IfNotPresent", "Never"',

@@ -54,7 +54,7 @@ def test_a_list_is_taken_apart_and_its_items_are_named_in_errors() -> None:
         (b"apiVersion: v1\nkind: Pot", r'kind "Pot" \(v1\) is not supported: give a Deployment or a Pod'),
         (b"apiVersion: v1\nkind: pod", 'no kind "pod": write Pod'),
         (b"apiVersion: extensions/v1beta1\nkind: Deployment", "use apiVersion: apps/v1"),
-        (b"apiVersion: apps/v1\nkind: StatefulSet", "StatefulSet.*is not supported"),
+        (b"apiVersion: apps/v1\nkind: DaemonSet", "DaemonSet.*is not supported"),
         (b"apiVersion: v1\nkind: ConfigMap", r"ConfigMap default/\(no name\): metadata.name: required, but missing"),
         (b"apiVersion: v1\nkind: ConfigMap\nmetadata: []", "metadata: expected object, got a list"),
         (b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: A_b}", 'metadata.name: "A_b" is not valid'),

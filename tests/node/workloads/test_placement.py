@@ -41,6 +41,22 @@ def test_host_ports(host_network: bool, expected: tuple[int, ...]) -> None:
     assert spec_of(deployment(pod)).requirements.host_ports == expected
 
 
+@pytest.mark.parametrize(
+    ("fields", "priority", "needs"),
+    [
+        ({}, 0, set()),
+        ({"priority": 0, "priorityClassName": ""}, 0, set()),
+        ({"priority": 1000}, 1000, {"priority"}),
+        ({"priority": -5}, -5, set()),
+        ({"priorityClassName": "system-cluster-critical"}, 2_000_000_000, {"priority"}),
+        ({"priorityClassName": "system-node-critical", "priority": 2_000_001_000}, 2_000_001_000, {"priority"}),
+    ],
+)
+def test_priority_is_a_number_or_a_class_that_every_cluster_has(fields: Body, priority: int, needs: set[str]) -> None:
+    spec = spec_of(deployment(pod_spec(**fields)))
+    assert (spec.requirements.priority, spec.needs) == (priority, needs)
+
+
 def test_selectors_affinity_and_tolerations() -> None:
     expression = {"key": "zone", "operator": "In", "values": ["a", "b"]}
     selector = {"matchLabels": {"app": "x"}, "matchExpressions": [{"key": "old", "operator": "DoesNotExist"}]}
@@ -144,6 +160,13 @@ PODS = "affinity.podAffinity"
             f"{PODS}.{REQUIRED}[0].namespaces[0]",
             "not valid",
         ),
+        ({"priorityClassName": "gold"}, "priorityClassName", "a mesh has no other classes: give a number as priority"),
+        ({"priority": 1_000_000_001}, "priority", "must be between"),
+        ({"priority": -1_000_000_001}, "priority", "must be between"),
+        ({"priority": 2**40}, "priority", "int32"),
+        ({"priority": "high"}, "priority", "expected integer"),
+        ({"priorityClassName": "system-node-critical", "priority": 7}, "priority", "is not the priority of"),
+        ({"preemptionPolicy": "Never"}, "preemptionPolicy", "not supported"),
         ({"tolerations": [{"value": "x"}]}, "tolerations[0].operator", "must be Exists when `key` is empty"),
         ({"tolerations": [{"key": "a", "operator": "Exists", "value": "x"}]}, "tolerations[0].value", "must be empty"),
         ({"tolerations": [{"key": "a b"}]}, "tolerations[0].key", "not valid"),

@@ -1,0 +1,114 @@
+"""Which claims of this machine are to go to another one, and why: because an operator drains it, or moves a few.
+
+A claim that leaves goes on serving. Its guardian places another one elsewhere as in a rollout, and reminds this machine
+once that one may take over; `releases` then ends it as it ends any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from beemesh_node.healing.context import Context
+from beemesh_node.healing.intake import Intake
+from beemesh_node.healing.pods import LocalClaim, Stage
+from beemesh_node.healing.runner import Runner
+from beemesh_node.protocol.messages import ClaimRef, Maintenance
+from beemesh_node.workloads.pod import RUNTIME_UNAVAILABLE
+
+WORDS = {
+    Maintenance.NONE: "an operator has uncordoned it: it takes work",
+    Maintenance.CORDON: "an operator has cordoned it: it takes no work, and keeps what it has",
+    Maintenance.DRAIN: "an operator drains it: everything here goes to other machines",
+    Maintenance.EVICT: "an operator drains it by force: everything here ends",
+}
+"""What is told of each change."""
+DRAINED = "its machine is drained"
+STRANDED = "Podman does not answer on its machine"
+MOVED = "an operator moves it"
+MOVE_WITHIN = 120.0
+"""Seconds after which a claim that an operator asked to move, and that no machine could take, stays after all."""
+
+
+@dataclass
+class Moves:
+    """What leaves this machine."""
+
+    context: Context
+    runner: Runner
+    intake: Intake
+    mode: Maintenance = Maintenance.NONE
+
+    def maintain(self, mode: Maintenance, grace: float | None, now: float) -> None:
+        """Do with this machine's work as an operator says. `grace`: seconds that pods have to end, None for their own.
+
+        What was to leave for an earlier order, and has not left yet, stays.
+        """
+        if mode is not self.mode and self.runner.adopted:  # before, it is no news
+            reason = "NodeSchedulable" if mode is Maintenance.NONE else "NodeNotSchedulable"
+            self.context.notes.machine(self.context.name(self.context.me), reason, WORDS[mode], now)
+        self.mode = mode
+        draining = mode >= Maintenance.DRAIN
+        self.intake.closed = DRAINED if draining else ""
+        self.runner.grace = grace if draining else None
+        for claim in list(self.runner.claims.values()):
+            if not draining and claim.leaving == DRAINED:
+                self._stay(claim)
+        self.review(now)
+
+    def review(self, now: float) -> None:
+        """See to it that everything leaves that is to."""
+        if self.mode < Maintenance.DRAIN:
+            return
+        for claim in list(self.runner.claims.values()):
+            if self._can_leave(claim):
+                self._leave(claim, DRAINED)
+                if self.mode is Maintenance.EVICT:
+                    self.runner.end(claim, f"{DRAINED}, by force", now)
+
+    def rescue(self) -> None:
+        """Have those leave that Podman would have to start and cannot, until it can: what runs stays in any case."""
+        for claim in list(self.runner.claims.values()):
+            if self._can_leave(claim) and self._stranded(claim):
+                if not claim.leaving:
+                    self._leave(claim, STRANDED)
+            elif claim.leaving == STRANDED:
+                self._stay(claim)
+
+    def _stranded(self, claim: LocalClaim) -> bool:
+        if self.runner.ready:
+            return False
+        if claim.stage is not Stage.RUNNING or claim.status is None:
+            return claim.stage is Stage.STARTING
+        return any(one.reason == RUNTIME_UNAVAILABLE for one in claim.status.containers + claim.status.init_containers)
+
+    def ask(self, refs: Iterable[ClaimRef], now: float) -> tuple[ClaimRef, ...]:
+        """Have some claims leave; return those that do."""
+        leaving = []
+        for ref in refs:
+            claim = self.runner.find(ref)
+            if claim is not None and self._can_leave(claim):
+                self._leave(claim, claim.leaving or MOVED)
+                leaving.append(claim.ref)
+                late = partial(self._late, claim.pod_uid)
+                self.context.outbox.timers.set(("move", claim.pod_uid), now + MOVE_WITHIN, late)
+        return tuple(leaving)
+
+    def _can_leave(self, claim: LocalClaim) -> bool:
+        return claim.stage in (Stage.ASKING, Stage.STARTING, Stage.RUNNING) and not claim.ended_itself
+
+    def _leave(self, claim: LocalClaim, why: str) -> None:
+        if claim.leaving != why:
+            claim.leaving = why
+            self.runner.changed(claim)
+
+    def _stay(self, claim: LocalClaim) -> None:
+        claim.leaving = ""
+        self.runner.changed(claim)
+
+    def _late(self, pod_uid: str, now: float) -> None:
+        claim = self.runner.claims.get(pod_uid)
+        if claim is not None and claim.leaving == MOVED and self._can_leave(claim):
+            self._stay(claim)
+            self.runner.tell(claim, "Warning", "NotMoved", "no other machine took it in time: it stays", now)

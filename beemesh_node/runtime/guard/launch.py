@@ -1,0 +1,70 @@
+"""Starting the guard's program where nothing that happens to the daemon reaches it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import trio
+
+from beemesh_node.runtime.errors import GuardError
+from beemesh_node.runtime.guard import program
+
+LAUNCH_TIMEOUT = 10.0
+"""Seconds; an interpreter on a slow SD card needs one or two."""
+_SYSTEMD = Path("/run/systemd/system").is_dir()
+"""Whether systemd manages this machine (sd_booted(3))."""
+_SHUTDOWN_SECONDS = 10
+_MAX_WORDS = 500
+
+
+async def launch(directory: Path, name: str, deadline: int) -> None:
+    """Run the program; when this returns the guard is in force.
+
+    Under systemd it becomes a service of its own, started by systemd: stopping the daemon's unit ends whatever is in
+    its control group, and what is taken from the daemon by its unit (capabilities, namespaces) a guard needs.
+    Without systemd it is a child that leaves the daemon's session and control group by itself.
+
+    Raises GuardError.
+    """
+    command = [sys.executable, "-I", "-S", program.__file__, str(directory), name, str(deadline)]
+    if _SYSTEMD:
+        command = [*_by_systemd(name), *command]
+    try:
+        with trio.fail_after(LAUNCH_TIMEOUT):
+            # No environment: whatever runs in the pod may look at that of the first process.
+            done = await trio.run_process(
+                command,
+                env={},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+            )
+    except trio.TooSlowError:
+        raise GuardError(f"guard {name}: not started within {LAUNCH_TIMEOUT:.0f} s") from None
+    except OSError as error:
+        raise GuardError(f"guard {name}: cannot be started ({error})") from error
+    if done.returncode != 0:
+        words = done.stderr.decode(errors="replace").strip()[-_MAX_WORDS:]
+        raise GuardError(f"guard {name}: not started ({words or f'exit code {done.returncode}'})")
+
+
+def _by_systemd(name: str) -> list[str]:
+    found = shutil.which("systemd-run")
+    if found is None:
+        raise GuardError("this machine runs systemd but has no systemd-run: install systemd's own tools")
+    properties = {
+        "Type": "forking",
+        # Told to end at a shutdown it goes on, so that its pod can end in its own time.
+        "TimeoutStopSec": f"{_SHUTDOWN_SECONDS}",
+        "OOMScoreAdjust": "-900",
+        "Nice": "-10",
+        "StandardOutput": "null",
+        "StandardError": "journal",
+    }
+    settings = [f"--property={key}={value}" for key, value in properties.items()]
+    return [found, "--quiet", "--collect", f"--unit=beemesh-guard-{name}", *settings, "--"]

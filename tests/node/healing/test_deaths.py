@@ -1,0 +1,48 @@
+"""What a guardian does when machines die, and when the coordinator does not act."""
+
+from dataclasses import replace
+
+from beemesh_node.healing import events as ev
+from beemesh_node.healing.effects import Ask, Assign
+from beemesh_node.protocol.messages import Bid, Task
+
+from .support import core_of, guarded_by, of
+
+
+def placing(core, declaration):
+    """The rounds that a fresh declaration begins."""
+    return of(core.handle(ev.DeclarationStored(declaration, fresh=True), 10.0), Ask)
+
+
+def test_nobody_waits_for_the_answer_of_the_dead():
+    core = core_of("a", "b")
+    asked = placing(core, guarded_by("me", "a", "b"))
+    assert {ask.machine for ask in asked if isinstance(ask.payload, Task)} == {"a", "b"}
+    tokens = {ask.machine: ask for ask in asked}
+    bid = Bid(tokens["a"].payload.task_id, 1, 1000, 0)
+    (assigned,) = of(core.handle(ev.Answered(tokens["a"].token, bid), 10.01), Assign) or of(
+        core.handle(ev.MemberGone("b", "it is dead"), 10.02), Assign
+    )
+    assert assigned.machine == "a"
+    effects = core.handle(ev.MemberGone("a", "it is dead"), 10.1)
+    assert not of(effects, Assign)
+    assert core.own_claims(), "with nobody else left, this machine takes it itself"
+
+
+def test_a_need_that_grows_does_not_postpone_who_waits_for_its_turn():
+    core = core_of("a")
+    web = guarded_by("a", "me")
+    assert placing(core, web) == []
+    grown = replace(web, sequence=2, digest=b"2", replicas=2)
+    core.handle(ev.DeclarationStored(grown), 11.0)
+    assert not of(core.handle(ev.Wakeup(), 11.4), Ask)
+    assert of(core.handle(ev.Wakeup(), 11.6), Ask), "the coordinator had its 1.5 s"
+
+
+def test_who_stands_by_steps_in_again_for_as_long_as_the_need_lasts():
+    core = core_of("a", cpu_allocatable=0)
+    placing(core, guarded_by("a", "me"))
+    for moment in (11.6, 15.0, 20.0, 40.0):
+        asked = of(core.handle(ev.Wakeup(), moment), Ask)
+        assert [ask.machine for ask in asked] == ["a"]
+        core.handle(ev.Unanswered(asked[0].token, "silent"), moment + 0.1)

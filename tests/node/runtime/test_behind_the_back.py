@@ -1,0 +1,101 @@
+"""What somebody takes away by hand comes back at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import trio
+
+from beemesh_node.runtime import Runtime
+from beemesh_node.workloads.pod import PodPhase, PodSpec, PodStatus, RestartPolicy
+from tests.node.runtime.podman_service import PodmanService
+from tests.node.runtime.pods import bridged, idle, pod, run_in, shell, until
+
+AT_ONCE = 5.0
+"""Seconds, on a busy machine. A crash loop would wait for ten."""
+
+
+async def back(runtime: Runtime, spec: PodSpec, restarts: int) -> PodStatus:
+    """Wait until every container of a pod is in a later life, and ready."""
+    with trio.fail_after(AT_ONCE):
+        return await until(
+            runtime,
+            spec,
+            lambda status: status.ready and all(one.restart_count >= restarts for one in status.containers),
+        )
+
+
+async def in_thread(podman: PodmanService, *words: str) -> None:
+    await trio.to_thread.run_sync(podman.run, *words)
+
+
+async def test_a_removed_container_comes_back_however_often(runtime: Runtime, podman: PodmanService) -> None:
+    spec = pod(idle())
+    await runtime.start(spec)
+    for restarts in (1, 2, 3):
+        (container,) = (await until(runtime, spec, lambda status: status.ready)).containers
+        await in_thread(podman, "rm", "-f", "-t", "0", container.container_id)
+        status = await back(runtime, spec, restarts)
+        assert status.containers[0].last_exit_code == 137
+
+
+async def test_one_removed_container_of_several_comes_back_and_the_others_go_on(
+    runtime: Runtime, podman: PodmanService
+) -> None:
+    spec = pod(idle("a"), idle("b"))
+    await runtime.start(spec)
+    before = (await until(runtime, spec, lambda status: status.ready)).containers
+    await in_thread(podman, "rm", "-f", "-t", "0", before[0].container_id)
+    with trio.fail_after(AT_ONCE):
+        status = await until(runtime, spec, lambda status: status.ready and status.containers[0].restart_count == 1)
+    assert status.containers[1].container_id == before[1].container_id
+
+
+async def test_a_removed_pod_comes_back_from_its_first_container_on(runtime: Runtime, podman: PodmanService) -> None:
+    spec = bridged(idle("a"), idle("b"), init_containers=(shell("true", "first"),))
+    await runtime.start(spec)
+    before = await until(runtime, spec, lambda status: status.ready)
+    await in_thread(podman, "pod", "rm", "-f", "-t", "0", f"bmrt-{spec.identity.pod_uid}")
+    status = await back(runtime, spec, 1)
+    assert status.phase is PodPhase.RUNNING
+    assert status.init_containers[0].restart_count == 1
+    assert (status.reason, status.message) == ("", "")
+    assert status.pod_ip
+    assert await run_in(runtime, spec, "ip addr show dev eth0 | grep -o 'inet [0-9.]*'", "b") == f"inet {status.pod_ip}"
+    assert not {one.container_id for one in before.containers} & {one.container_id for one in status.containers}
+
+
+async def test_namespaces_that_died_are_made_anew_and_what_had_succeeded_stays_so(
+    runtime: Runtime, podman: PodmanService
+) -> None:
+    spec = pod(shell("exit 0", "done"), idle("b"), restart_policy=RestartPolicy.ON_FAILURE)
+    await runtime.start(spec)
+    await until(runtime, spec, lambda status: status.containers[0].state == "terminated")
+    name = f"bmrt-{spec.identity.pod_uid}"
+    infra = podman.run("pod", "inspect", name, "--format", "{{.InfraContainerID}}")
+    os.kill(int(podman.run("inspect", infra, "--format", "{{.State.Pid}}")), signal.SIGKILL)
+    with trio.fail_after(AT_ONCE):
+        status = await until(
+            runtime,
+            spec,
+            lambda status: status.containers[1].restart_count == 1 and status.containers[1].state == "running",
+        )
+    assert (status.containers[0].reason, status.containers[0].restart_count) == ("Completed", 0)
+    assert podman.run("pod", "inspect", name, "--format", "{{.InfraContainerID}}") != infra
+
+
+async def test_a_pod_that_loses_its_namespaces_again_and_again_waits(runtime: Runtime, podman: PodmanService) -> None:
+    """Something is wrong with this machine then; it must not be kept busy."""
+    spec = pod(idle("a"), idle("b"))
+    await runtime.start(spec)
+    await until(runtime, spec, lambda status: status.ready)
+    began = trio.current_time()
+    for restarts in (1, 2):
+        await in_thread(podman, "pod", "rm", "-f", "-t", "0", f"bmrt-{spec.identity.pod_uid}")
+        await until(
+            runtime,
+            spec,
+            lambda status: status.ready and status.containers[0].restart_count >= restarts,  # noqa: B023 - used at once
+        )
+    assert trio.current_time() - began >= 10

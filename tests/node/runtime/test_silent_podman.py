@@ -1,0 +1,84 @@
+"""A Podman that hangs: containers go on, what cannot go on is told within seconds, and all recovers by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from beemesh_node.runtime import Runtime, RuntimeConfig, RuntimeUnavailableError, boottime, open_runtime
+from beemesh_node.runtime.health import ANSWER_WITHIN, ASK_EVERY
+from tests.node.runtime.podman_service import PodmanService
+from tests.node.runtime.pods import DEADLINE, idle, pod, until
+
+NOTICED = 2 * (ASK_EVERY + ANSWER_WITHIN)
+"""Seconds, with as much again for a busy machine."""
+
+
+@pytest.fixture
+async def frozen(podman: PodmanService) -> AsyncIterator[PodmanService]:
+    """Podman, which a test may freeze; it is thawed before anything is tidied up."""
+    yield podman
+    podman.thaw()
+
+
+async def until_available(runtime: Runtime, available: bool) -> None:
+    with trio.fail_after(NOTICED):
+        while runtime.available is not available:
+            await trio.lowlevel.checkpoint()
+
+
+async def test_a_podman_that_hangs_is_noticed_and_recovers(runtime: Runtime, frozen: PodmanService) -> None:
+    spec = pod(idle())
+    await runtime.start(spec)
+    before = await until(runtime, spec, lambda status: status.ready)
+    frozen.freeze()
+    await until_available(runtime, False)
+    assert runtime.pods() == (before,)
+    with pytest.raises(RuntimeUnavailableError):
+        await runtime.images()
+    frozen.thaw()
+    await until_available(runtime, True)
+    assert runtime.pods() == (before,)
+
+
+async def test_a_container_that_dies_meanwhile_is_not_ready_and_restarts_afterwards(
+    runtime: Runtime, frozen: PodmanService
+) -> None:
+    spec = pod(idle())
+    await runtime.start(spec)
+    (container,) = (await until(runtime, spec, lambda status: status.containers[0].image_id != "")).containers
+    await runtime.list()  # By now it is known which process to look at.
+    pid = int(frozen.run("inspect", container.container_id, "--format", "{{.State.Pid}}"))
+    frozen.freeze()
+    await until_available(runtime, False)
+    os.kill(pid, signal.SIGKILL)
+    with trio.fail_after(NOTICED):
+        status = await until(runtime, spec, lambda status: not status.ready)
+    assert (status.containers[0].reason, status.containers[0].restart_count) == ("RuntimeUnavailable", 0)
+    frozen.thaw()
+    status = await until(runtime, spec, lambda status: status.ready)
+    assert status.containers[0].restart_count == 1
+    assert status.containers[0].last_exit_code == 137
+
+
+async def test_a_lease_is_renewed_and_ends_without_podman(config: RuntimeConfig, frozen: PodmanService) -> None:
+    async with open_runtime(config) as runtime:
+        spec = pod(idle())
+        spec = type(spec)(spec.identity, spec.template, leased=True)
+        await runtime.start(spec, boottime() + 20)
+        await until(runtime, spec, lambda status: status.ready)
+        frozen.freeze()
+        await until_available(runtime, False)
+        deadline = boottime() + 21
+        assert await runtime.renew(spec.identity, deadline) == pytest.approx(deadline, abs=1e-6)
+        with trio.fail_after(DEADLINE), pytest.raises(RuntimeUnavailableError):
+            await runtime.remove(spec.identity)
+        assert boottime() < deadline
+        status = next(iter(runtime.pods()))
+        frozen.thaw()
+        await runtime.remove(status.identity)
+        assert runtime.pods() == ()

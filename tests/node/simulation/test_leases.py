@@ -1,0 +1,170 @@
+"""Leased slots on simulated machines: one holder, whatever the network does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from beemesh_node.healing.declaration import Declaration
+from beemesh_node.healing.leases.times import TTL
+from beemesh_node.healing.leases.voters import first_voters
+from beemesh_node.protocol.ids import Uid
+from beemesh_node.simulation.mesh import Mesh
+from beemesh_node.simulation.world import Faults, World
+from beemesh_node.workloads.pod import PodPhase
+from beemesh_node.workloads.rollout import Rollout
+
+from .support import change, declare
+
+SEEDS = range(4)
+
+
+@dataclass
+class Twice:
+    """Notes whenever a slot of a declaration runs twice."""
+
+    mesh: Mesh
+    uid: Uid
+    moments: list[tuple[float, list[str]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.mesh.world.after_each.append(self.check)
+
+    def check(self) -> None:
+        running = [
+            (pod.status.identity.slot, machine.member.name)
+            for machine, pod in self.mesh.pods(self.uid)
+            if pod.status.phase is PodPhase.RUNNING
+        ]
+        if max(Counter(slot for slot, _ in running).values(), default=0) > 1:
+            self.moments.append((self.mesh.world.now, [f"{slot} on {name}" for slot, name in running]))
+
+
+def stateful(mesh: Mesh, name: str = "db", **fields: Any) -> Declaration:
+    ids = sorted(mesh.machines)
+    values = {"kind": "StatefulSet", "max_surge": 0, "max_unavailable": 1, "rollout": Rollout.ORDERED}
+    return declare(name, voters=first_voters(ids), **{**values, **fields})
+
+
+def running(seed: int, machines: int = 3, **fields: Any) -> tuple[Mesh, Declaration, Twice]:
+    mesh = Mesh.of(machines, World(seed))
+    db = stateful(mesh, **fields)
+    twice = Twice(mesh, db.uid)
+    mesh.apply(db)
+    assert mesh.until(db, 20)
+    return mesh, db, twice
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_slots_begin_in_order_and_keep_running(seed: int) -> None:
+    mesh, db, twice = running(seed, replicas=3)
+    starts = sorted((pod.status.started_at_ms, pod.status.identity.slot) for _, pod in mesh.pods(db.uid))
+    mesh.world.run(5 * TTL)
+    assert mesh.as_declared(db)
+    assert [slot for _, slot in starts] == [0, 1, 2]
+    assert not twice.moments
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_machine_that_is_cut_off_has_ended_its_pod_before_another_begins(seed: int) -> None:
+    mesh, db, twice = running(seed, replicas=1)
+    ((holder, _),) = mesh.pods(db.uid)
+    cut_at = mesh.world.now
+    for other in mesh.machines.values():
+        if other is not holder:
+            mesh.world.network.cut(holder.id, other.id)
+    ended = mesh.world.run(TTL + 1, lambda: not [m for m, _ in mesh.pods(db.uid) if m is holder])
+    assert ended, mesh.world.now - cut_at
+    elsewhere = lambda: [p for m, p in mesh.pods(db.uid) if m is not holder and p.status.ready]  # noqa: E731
+    assert mesh.world.run(2 * TTL, lambda: bool(elsewhere()))
+    assert mesh.world.now - cut_at < 1.5 * TTL
+    mesh.world.network.mend()
+    mesh.world.run(2 * TTL)
+    assert mesh.as_declared(db)
+    assert not twice.moments
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_change_replaces_slots_from_the_highest_one_at_a_time(seed: int) -> None:
+    mesh, db, twice = running(seed, replicas=3)
+    new = change(db, revision="bbbbbbbbbb")
+    order: list[int] = []
+
+    def note() -> None:
+        for _, pod in mesh.pods(db.uid):
+            identity = pod.status.identity
+            if identity.revision == new.revision and pod.status.ready and identity.slot not in order:
+                order.append(identity.slot)
+        assert sum(pod.status.ready for _, pod in mesh.pods(db.uid)) >= 2
+
+    mesh.world.after_each.append(note)
+    mesh.apply(new)
+    assert mesh.until(new, 30)
+    assert order == [2, 1, 0]
+    assert not twice.moments
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_recreate_ends_everything_before_it_begins_anew(seed: int) -> None:
+    mesh, web, twice = running(seed, kind="Deployment", replicas=2, rollout=Rollout.RECREATE, max_unavailable=2)
+    new = change(web, revision="bbbbbbbbbb")
+
+    def together() -> None:
+        assert len({pod.status.identity.revision for _, pod in mesh.pods(web.uid)}) <= 1
+
+    mesh.world.after_each.append(together)
+    mesh.apply(new)
+    assert mesh.until(new, 30)
+    assert not twice.moments
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_daemon_that_restarts_keeps_its_pod(seed: int) -> None:
+    mesh, db, twice = running(seed, replicas=1)
+    ((holder, pod),) = mesh.pods(db.uid)
+    holder.stop_daemon()
+    mesh.world.run(2)
+    holder.boot()
+    mesh.world.run(3 * TTL)
+    assert mesh.as_declared(db)
+    assert mesh.pods(db.uid) == [(holder, pod)]
+    assert not twice.moments
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_all_machines_off_and_on_again(seed: int) -> None:
+    mesh, db, twice = running(seed, replicas=2)
+    for machine in mesh.machines.values():
+        machine.crash()
+    mesh.world.run(30)
+    for machine in mesh.machines.values():
+        machine.boot()
+    assert mesh.until(db, 4 * TTL)
+    assert not twice.moments
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_rough_network_costs_no_lease(seed: int) -> None:
+    rough = Faults(least_delay=0.001, most_delay=0.2, drop=0.1, duplicate=0.1)
+    mesh, db, twice = running(seed, replicas=2)
+    mesh.world.faults = rough
+    pods = {pod.status.identity.pod_uid for _, pod in mesh.pods(db.uid)}
+    mesh.world.run(20 * TTL)
+    assert {pod.status.identity.pod_uid for _, pod in mesh.pods(db.uid)} == pods
+    assert not twice.moments
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_slot_with_volumes_waits_for_the_machine_that_holds_them(seed: int) -> None:
+    mesh, db, twice = running(seed, machines=4, replicas=1, binds=True)
+    ((home, _),) = mesh.pods(db.uid)
+    home.crash()
+    mesh.world.run(10 * TTL)
+    assert not mesh.pods(db.uid)
+    home.boot()
+    assert mesh.until(db, 6 * TTL)
+    assert [machine for machine, _ in mesh.pods(db.uid)] == [home]
+    assert not twice.moments
