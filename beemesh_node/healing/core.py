@@ -166,6 +166,7 @@ class Core:
             case ev.LocalChanged(member):
                 self._runner.local_changed(event)
                 self._moves.rescue()
+                self._moves.review(now)
                 self._seen(member, now)
             case ev.DeclarationStored(declaration, fresh):
                 if self._context.store(declaration, now):

@@ -68,6 +68,8 @@ class _Slot:
     old: list[ClaimView] = field(default_factory=list)
     stopping: int = 0
     placing: bool = False
+    moving: bool = False
+    """What is old here is of the declared revision, and only to go to other machines."""
 
     @property
     def claimed(self) -> bool:
@@ -89,11 +91,6 @@ class _Slot:
     def broken(self) -> bool:
         return all(claim.broken for claim in self.old)
 
-    @property
-    def leaving(self) -> bool:
-        """Whether only its machines are wrong, not its revision."""
-        return bool(self.old) and all(claim.leaving for claim in self.old)
-
 
 def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Iterable[int]) -> dict[int, _Slot]:
     """The declared slots that have claims, by number: many thousand may be declared where few can run."""
@@ -112,6 +109,7 @@ def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Itera
     for slot in slots.values():
         for group in (slot.new, slot.old):
             group.sort(key=lambda claim: order(claim.ref, declaration.revision))
+        slot.moving = bool(slot.old) and all(claim.ref.revision == declaration.revision for claim in slot.old)
     return dict(sorted(slots.items()))
 
 
@@ -229,7 +227,7 @@ def plan(
 
     excess = _excess(declaration, claims)
     endings = [*_due(declaration, claims, excess), *(ending for slot in slots.values() for ending in _surpassed(slot))]
-    waiting = [n for n, slot in slots.items() if slot.old and not slot.updating and (slot.leaving or not halted)]
+    waiting = [n for n, slot in slots.items() if slot.old and not slot.updating and (slot.moving or not halted)]
     probe: list[int] = []
     if surging:
         window = declaration.max_surge - sum(
@@ -237,7 +235,7 @@ def plan(
         )
         place += waiting[: max(min(window, room), 0)]
     if not surging or (cramped and declaration.max_unavailable > 0):
-        probe = [number for number in waiting if slots[number].leaving and number not in roomy]
+        probe = [number for number in waiting if slots[number].moving and number not in roomy]
         endings += _vacate(declaration, slots, [number for number in waiting if number not in probe])
 
     return Plan(
