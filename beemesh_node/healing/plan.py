@@ -91,6 +91,11 @@ class _Slot:
     def broken(self) -> bool:
         return all(claim.broken for claim in self.old)
 
+    @property
+    def blocked(self) -> bool:
+        """Where slots are leased: what is new waits for what is old, as after two halves of a mesh have met."""
+        return bool(self.new and self.old) and not self.updated
+
 
 def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Iterable[int]) -> dict[int, _Slot]:
     """The declared slots that have claims, by number: many thousand may be declared where few can run."""
@@ -227,6 +232,7 @@ def plan(
 
     excess = _excess(declaration, claims)
     endings = [*_due(declaration, claims, excess), *(ending for slot in slots.values() for ending in _surpassed(slot))]
+    blocked = [number for number, slot in slots.items() if declaration.leased and slot.blocked]
     waiting = [n for n, slot in slots.items() if slot.old and not slot.updating and (slot.moving or not halted)]
     probe: list[int] = []
     if surging:
@@ -236,7 +242,7 @@ def plan(
         place += waiting[: max(min(window, room), 0)]
     if not surging or (cramped and declaration.max_unavailable > 0):
         probe = [number for number in waiting if slots[number].moving and number not in roomy]
-        endings += _vacate(declaration, slots, [number for number in waiting if number not in probe])
+        endings += _vacate(declaration, slots, [*blocked, *(number for number in waiting if number not in probe)])
 
     return Plan(
         place=tuple(sorted(place)),
