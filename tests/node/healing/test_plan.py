@@ -204,3 +204,10 @@ def test_a_rollout_from_a_healthy_state_never_leaves_the_bounds(replicas, surge,
                 del model.claims[index]
             else:
                 model.claims[index] = replace(model.claims[index], ready=True, available=True)
+
+
+def test_an_old_holder_of_a_lease_goes_where_the_new_one_waits_for_it():
+    leased = declared(replicas=3, max_surge=0, max_unavailable=1, voters=("a", "b", "c"))
+    claims = [serving(0, OLD), claim(0, machine="b"), serving(1), serving(2, OLD), claim(2, machine="b")]
+    assert ended(plan(leased, claims)) == [(0, OLD, "a", None)], "one at a time"
+    assert not plan(replace(leased, voters=()), claims).end, "without leases it will be ready by itself"
