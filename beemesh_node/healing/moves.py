@@ -16,7 +16,7 @@ from beemesh_node.healing.pods import LocalClaim, Stage
 from beemesh_node.healing.runner import Runner
 from beemesh_node.protocol.messages import ClaimRef, Maintenance
 from beemesh_node.scheduling.taints import untolerated
-from beemesh_node.workloads.pod import RUNTIME_UNAVAILABLE
+from beemesh_node.workloads.pod import MACHINE_FAULTS
 
 WORDS = {
     Maintenance.NONE: "an operator has uncordoned it: it takes work",
@@ -26,7 +26,7 @@ WORDS = {
 }
 """What is told of each change."""
 DRAINED = "its machine is drained"
-STRANDED = "Podman does not answer on its machine"
+STRANDED = "its machine cannot start it"
 REPELLED = "its machine has the taint "
 MOVED = "an operator moves it"
 MOVE_WITHIN = 120.0
@@ -74,7 +74,10 @@ class Moves:
         return f"{REPELLED}{hostile[0].key}:NoExecute" if hostile else ""
 
     def rescue(self) -> None:
-        """Have those leave that Podman would have to start and cannot, until it can: what runs stays in any case."""
+        """Have those leave that do not run and that this machine cannot start, until it can.
+
+        What runs stays, also on a machine whose disk is full or whose Podman does not answer.
+        """
         for claim in list(self.runner.claims.values()):
             if self._can_leave(claim) and self._stranded(claim):
                 if not claim.leaving:
@@ -83,11 +86,9 @@ class Moves:
                 self._stay(claim)
 
     def _stranded(self, claim: LocalClaim) -> bool:
-        if self.runner.ready:
-            return False
-        if claim.stage is not Stage.RUNNING or claim.status is None:
-            return claim.stage is Stage.STARTING
-        return any(one.reason == RUNTIME_UNAVAILABLE for one in claim.status.containers + claim.status.init_containers)
+        if claim.stage is Stage.STARTING or claim.status is None:
+            return not self.runner.ready
+        return any(one.reason in MACHINE_FAULTS for one in claim.status.containers + claim.status.init_containers)
 
     def ask(self, refs: Iterable[ClaimRef], now: float) -> tuple[ClaimRef, ...]:
         """Have some claims leave; return those that do."""

@@ -96,10 +96,10 @@ class PodmanService:
         return ["podman", *places, *arguments]
 
 
-def make_service() -> PodmanService:
+def make_service(directory: Path | None = None) -> PodmanService:
     for program in ("podman", "busybox"):
         assert shutil.which(program), f"these tests need {program}: apt-get install podman busybox-static"
-    service = PodmanService(Path(tempfile.mkdtemp(prefix="bmrt-")))
+    service = PodmanService(directory or Path(tempfile.mkdtemp(prefix="bmrt-")))
     service.run("import", "-", IMAGE, stdin=busybox_image())
     service.run("import", "--change", "USER 1234", "-", USER_IMAGE, stdin=busybox_image())
     service.start()
@@ -114,11 +114,12 @@ def drop_service(service: PodmanService) -> None:
     service.run("network", "prune", "-f")
     service.run("rmi", "-af")
     service.end_monitors()
-    overlay = service.directory / "root" / "overlay"
+    storage = service.directory / "root"
     # conmon's clean-up of the last containers may still write beside us, and mount.
     for _ in range(50):
-        if os.path.ismount(overlay):
-            subprocess.run(["umount", "-l", str(overlay)], check=True)
+        for mounted in (storage / "overlay", storage):
+            if os.path.ismount(mounted):
+                subprocess.run(["umount", "-l", str(mounted)], check=True)
         shutil.rmtree(service.directory, ignore_errors=True)
         if not service.directory.exists():
             return
