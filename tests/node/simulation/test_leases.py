@@ -19,7 +19,7 @@ from beemesh_node.workloads.rollout import Rollout
 
 from .support import change, declare
 
-SEEDS = range(4)
+SEEDS = range(2)
 
 
 @dataclass
