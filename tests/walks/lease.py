@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
@@ -377,13 +378,14 @@ class Walk:
                 if pod.begun and not pod.gone and self.now >= machine.paused_until:
                     pod.lease.lengthen()
                     self.counts["announced restarts"] += 1
-                    life = machine.life
-                    self._act(machine, pod, life)
-                    self.at(self.now + 0.5, lambda: self._restart(machine) if machine.life == life else None)
+                    self._act(machine, pod, machine.life)
+                    self.at(self.now + 0.5, partial(self._restart, machine, machine.life))
         self.at(self.now + draw.expovariate(1 / (4 + 12 * (1 - self.harsh))), self._trouble)
 
-    def _restart(self, machine: Machine) -> None:
-        """The daemon begins anew with what is on its disk; its pods run on."""
+    def _restart(self, machine: Machine, life: int | None = None) -> None:
+        """The daemon (of a certain life) begins anew with what is on its disk; its pods run on."""
+        if life not in (None, machine.life):
+            return
         self.counts["restarts"] += 1
         machine.life += 1
         machine.rounds, machine.paused_until = 0, self.now

@@ -29,9 +29,9 @@ def voter(voters: Voters = SET, me: MachineId = A, now: float = 0.0) -> Voter:
 
 
 def request(
-    pod: str = "p", number: int = 0, ttl: float = TTL, term: int = 0, round_: int = 1, **more: bool
+    pod: str = "p", number: int = 0, ttl: float = TTL, term: int = 0, round_: int = 1, *, binds: bool = False
 ) -> LeaseRequest:
-    return LeaseRequest("u", 0, pod, number, round(ttl * 1000), term, more.get("binds", False), round_)
+    return LeaseRequest("u", 0, pod, number, round(ttl * 1000), term, binds, round_)
 
 
 def lease(pod: str = "p", voters: Voters = SET) -> Lease:
@@ -71,11 +71,8 @@ def test_a_release_ends_what_was_granted_before_it_and_nothing_else() -> None:
     one = voter()
     one.requested(A, request(round_=5), 0)
     release = lease().release()
-    for stranger, said in (
-        (B, replace(release, round=9)),
-        (A, replace(release, round=4)),
-        (A, replace(release, pod_uid="q")),
-    ):
+    others = ((B, replace(release, round=9)), (A, replace(release, round=4)), (A, replace(release, pod_uid="q")))
+    for stranger, said in others:
         one.released(stranger, said)
         assert one.requested(B, request("q"), 1).refusal is HELD
     one.released(A, replace(release, round=5))
