@@ -15,6 +15,7 @@ from beemesh_node.network.facade import HostFacade
 from beemesh_node.network.guards import (
     accept_limits,
     blocking_close,
+    chatty_windows,
     guarded,
     inbound_slots,
     inline_replies,
@@ -57,7 +58,12 @@ MUXER_GUARDS = (inline_replies.GUARD, blocking_close.GUARD, silent_connections.G
 SWARM_GUARDS = (inbound_slots.GUARD, stale_connections.GUARD, accept_limits.GUARD)
 FACADE_GUARDS = (stream_faults.GUARD,)
 STORE_GUARDS = (own_keys.GUARD, older_records.GUARD)
-SUBSTITUTIONS = (root_logger.SUBSTITUTION, paused_reader.SUBSTITUTION, *steady(swarm_module, swarm_connection))
+SUBSTITUTIONS = (
+    root_logger.SUBSTITUTION,
+    paused_reader.SUBSTITUTION,
+    chatty_windows.SUBSTITUTION,
+    *steady(swarm_module, swarm_connection),
+)
 
 _FAREWELL = 3.0
 """Seconds for closing all connections at the end."""

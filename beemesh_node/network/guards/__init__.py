@@ -30,7 +30,8 @@ class Substitution:
     """Replaces a value that the library looks up in one of its modules."""
 
     name: str
-    module: ModuleType
+    module: ModuleType | type
+    """Or a class, of a method that the subclass of another guard calls too."""
     attribute: str
     replacement: Any
     replaces: tuple[str, ...] = ()
