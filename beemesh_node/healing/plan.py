@@ -141,7 +141,8 @@ def _surpassed(slot: _Slot) -> list[Ending]:
     """Claims for which the same slot has a better one that is ready: duplicates, and the revisions before.
 
     Of several that are all past their revision one is kept until the declared one serves: what a rollout left behind
-    that was itself overtaken must not take the room that the next needs.
+    that was itself overtaken must not take the room that the next needs. What is broken leaves its machine as soon as
+    another one has the slot: it is no loss.
     """
     endings = []
     ready = [claim for claim in slot.new if claim.ready]
@@ -152,6 +153,8 @@ def _surpassed(slot: _Slot) -> list[Ending]:
     successor = next((claim for claim in slot.new if claim.available), None)
     if successor is not None:
         endings += [Ending(claim.ref, successor.ref) for claim in slot.old]
+    elif slot.moving and slot.broken and slot.new:
+        endings += [Ending(claim.ref) for claim in slot.old]
     elif len(slot.old) > 1:
         kept = next((claim for claim in slot.old if claim.ready), slot.old[0])
         endings += [Ending(claim.ref, kept.ref if kept.ready else None) for claim in slot.old if claim is not kept]

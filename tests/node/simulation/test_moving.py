@@ -8,6 +8,7 @@ from beemesh_node.healing import events as ev
 from beemesh_node.healing.leases.voters import first_voters
 from beemesh_node.protocol.messages import Maintenance, PodTerm, Requirements, Taint, Toleration
 from beemesh_node.simulation.mesh import Mesh
+from beemesh_node.simulation.runtime import Fate
 from beemesh_node.simulation.world import Faults, World
 from beemesh_node.workloads.rollout import Rollout
 
@@ -107,6 +108,20 @@ def test_a_drain_goes_on_after_the_daemon_was_restarted_in_it(seed):
     mesh.world.run(0.5)
     drained.boot()
     assert mesh.world.run(60, lambda: pods_on(drained) == 0 and mesh.as_declared(web))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_broken_leaves_too_and_is_no_loss(seed):
+    mesh, web, drained = running(seed, replicas=3)
+    for machine in mesh.machines.values():
+        machine.runtime.fate = lambda _: Fate.NEVER_READY
+        for pod_uid in list(machine.runtime.pods):
+            machine.runtime.serve(pod_uid, False)
+    mesh.world.run(15)
+    drained.maintain(Maintenance.DRAIN)
+    assert mesh.world.run(60, lambda: pods_on(drained) == 0)
+    mesh.world.run(30)
+    assert len(mesh.pods(web.uid)) == 3
 
 
 @pytest.mark.parametrize("seed", SEEDS)
