@@ -33,6 +33,8 @@ class Context:
 
     voters: dict[Uid, Voters] = field(default_factory=dict)
     """The newest voter set of each leased declaration."""
+    homes: dict[tuple[Uid, int], MachineId] = field(default_factory=dict)
+    """The machines that hold the volumes of slots, as far as voters here or reports have told."""
 
     def mark(self, uid: Uid) -> None:
         """Have a declaration looked at."""
