@@ -13,6 +13,7 @@ from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.plan import Ending, Plan, plan
 from beemesh_node.healing.progress import Progress
 from beemesh_node.healing.round import Round, RoundState
+from beemesh_node.healing.tallies import Deficits
 from beemesh_node.membership.member import Member
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import ClaimRef, ClaimReport, NoReason, Refusal, SlotAttempt
@@ -70,6 +71,7 @@ class Watch:
     _back_offs: dict[str, BackOff] = field(default_factory=dict)
     _placed: list[tuple[int, MachineId]] = field(default_factory=list)
     """Where the present round has brought slots."""
+    _deficits: Deficits = field(default_factory=Deficits)
     causes: Causes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,6 +83,7 @@ class Watch:
             self._back_offs.clear()
             self.causes.clear()
         self.declaration = declaration
+        self._deficits.keep(0 if declaration.deleted else declaration.replicas)
         self.progress = Progress(now)
         self.shortage, self._retry_at, self._cramped = "", now, False
         self._given.clear()
@@ -112,6 +115,7 @@ class Watch:
         roomy = [slot for slot, until in self._roomy.items() if until > now]
         planned = plan(declaration, views, placing, reigns=reigns, halted=halted, cramped=self._cramped, roomy=roomy)
         self.now_planned = planned
+        self._deficits.lacking(planned.place, now)
         if reigns and not declaration.deleted:
             self._observe_progress(halted, now)
         self._timer("change", context.claims.next_change(declaration, now))
@@ -165,6 +169,14 @@ class Watch:
             )
         elif report.ready:
             self._back_offs.pop(machine, None)
+            took = self._deficits.filled(report.claim.slot, now)
+            if took is not None and self._coordinates:
+                self.context.tallies.placements.add(took)
+
+    @property
+    def coordinates(self) -> bool:
+        """Whether this machine is the first to see to it."""
+        return self._coordinates
 
     # ---- what a round tells (round.RoundOwner)
 
@@ -190,6 +202,7 @@ class Watch:
             return
         context, declaration = self.context, self.declaration
         context.mark(declaration.uid)
+        context.tallies.round_over(probe=round_.probe, short=bool(round_.wanting))
         if round_.probe:
             self._probed(round_, now)
             return
