@@ -188,7 +188,8 @@ class Runtime:
     ) -> AsyncIterator[AsyncIterator[tuple[int, bytes]]]:
         """A container's output as pairs of stream (1 stdout, 2 stderr) and bytes; `previous`: of its life before."""
         status = self._supervisor(identity).keeper(container).status
-        life = status.restart_count - 1 if previous else status.restart_count
+        # While it waits for its next life, its last one is the previous one, as `kubectl logs --previous` has it.
+        life = status.restart_count - 1 if previous and status.state != "waiting" else status.restart_count
         if life < 0:
             raise NoSuchPodError(f"container {container} of pod {identity.pod_name} has not been restarted")
         name = container_name(self._config.name_prefix, identity, container, life)
