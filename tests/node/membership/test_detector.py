@@ -129,7 +129,16 @@ def test_presences_from_before_the_death_revive_nobody_later_ones_do() -> None:
     effects = detector.handle(d.Redialled(b, True), 1.31)
     assert any(isinstance(effect, d.Dead) for effect in effects)
     assert detector.handle(d.Present(b, d.Life(1, 0), 8), 1.4) == []
-    assert d.Alive(b) in detector.handle(d.Present(b, d.Life(1, 0), 9), 4.6)
+    assert detector.handle(d.Present(b, d.Life(1, 0), 7), 9.0) == []
+    assert d.Alive(b) in detector.handle(d.Present(b, d.Life(1, 0), 9), 9.1)
+
+
+def test_a_machine_whose_clock_went_back_is_believed_after_a_while() -> None:
+    detector, b = Detector(MachineId("a")), MachineId("b")
+    detector.handle(d.Present(b, d.Life(5000, 0), 7), 0.0)
+    detector.handle(d.Left(b), 1.0)
+    assert detector.handle(d.Present(b, d.Life(4000, 0), 1), 1.5) == []
+    assert d.Alive(b) in detector.handle(d.Present(b, d.Life(4000, 0), 2), 5.0)
 
 
 def test_a_restart_is_another_life() -> None:
