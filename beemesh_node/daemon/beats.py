@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -115,6 +116,7 @@ class Beats:
         self._open: dict[MachineId, _Heard] = {}
         self._by_id: dict[bytes, _Heard] = {}
         self._watching: dict[MachineId, trio.CancelScope] = {}
+        self._counts: Counter[str] = Counter()
         self._numbers = itertools.count(1)
         self._asked: dict[int, MachineId] = {}
         self._news, self._heard = trio.open_memory_channel[Event](math.inf)
@@ -159,6 +161,8 @@ class Beats:
             "heard": len(self._open),
             "datagrams": sum(not heard.on_stream for heard in self._open.values()),
             **self._detector.counts,
+            **self._counts,
+            **{f"beats.sent.{way}": count for way, count in self._drum.sent.items()},
         }
 
     async def run(self) -> None:
@@ -202,8 +206,10 @@ class Beats:
             case Unwatch(machine):
                 self._watching.pop(machine).cancel()
             case Redial(machine):
+                self._counts["redials"] += 1
                 self._nursery.start_soon(self._redial, machine)
             case AskAbout(machine, fellow):
+                self._counts["questions"] += 1
                 self._want_on_stream(machine, True)
                 self._nursery.start_soon(self._ask, machine, fellow)
             case Accuse(deaths):
@@ -273,6 +279,7 @@ class Beats:
                     del self._by_id[stream.id]
 
     def _beat_of(self, heard: _Heard) -> None:
+        self._counts["beats.heard"] += 1
         if heard.machine in self._open:
             self._detector.heard(heard.machine, trio.current_time())
         else:
