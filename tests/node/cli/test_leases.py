@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -103,6 +104,13 @@ def test_lease_shows_what_most_voters_say(beectl, mesh, db, monkeypatch):
     assert (first["holder"], first["term"], first["grantedBy"], first["endsInSeconds"]) == ("m1", 3, 2, 7.0)
     assert first["volumesOn"] == "m1"
     assert second["holder"] == ""
+    described = beectl("describe", "statefulset/db").stdout
+    for line in (
+        r"Leases: +db-0 on m1 \(term 3\)",
+        r"Volumes: +db-0 on m1",
+        "Update Strategy: +RollingUpdate, OrderedReady",
+    ):
+        assert re.search(line, described)
     assert [voter["answers"] for voter in facts["voters"]] == [True, True, True]
 
 
