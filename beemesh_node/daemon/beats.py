@@ -154,7 +154,7 @@ class Beats:
         """Who is watched from here, and who watches this machine: to be kept connected."""
         return self._detector.watched | frozenset(self._detector.watchers(self._me))
 
-    def status(self) -> Mapping[str, object]:
+    def status(self) -> Mapping[str, int]:
         """What happened so far."""
         return {
             "watched": len(self._detector.watched),
@@ -331,11 +331,11 @@ class Beats:
             self._asked.pop(number, None)
 
     def _answered(self, said: object) -> None:
-        if not isinstance(said, LastHeard) or said.number not in self._asked:
+        if not isinstance(said, LastHeard):
             self._member.counters.count(Refusal.FRAME_NOT_EXPECTED)
             return
-        machine = self._asked.pop(said.number)
-        if said.age_ms is not None:
+        machine = self._asked.pop(said.number, None)  # None: it comes too late to be of use
+        if machine is not None and said.age_ms is not None:
             self._tell(Vouched(machine, said.age_ms / 1000))
 
     def _contact(self, machine: MachineId) -> Contact:

@@ -21,7 +21,7 @@ from pathlib import Path
 from random import Random
 
 from tests.node.integration.dying import deaths, time_ns
-from tests.node.integration.machine import Machine
+from tests.node.integration.machine import BEEMESHD, Machine
 from tests.node.integration.mesh import Mesh
 from tests.node.integration.segment import Segment
 
@@ -62,13 +62,13 @@ def measure(count: int, minutes: float, busy: int, seed: int, niceness: int) -> 
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bmp-")))
         mesh = stack.enter_context(Mesh(directory, stack.enter_context(Segment()), "pauses"))
-        machines = [mesh.add(name, podman=False) for name in _NAMES[:count]]
+        program = ("nice", "-n", str(niceness), *BEEMESHD)
+        machines = [mesh.add(name, program=program, podman=False) for name in _NAMES[:count]]
         for machine in machines:
             machine.configure(bootstrap=[other.multiaddr for other in machines if other is not machine])
             machine.start()
         for machine in machines:
             machine.until(lambda status: status["detection"]["heard"] == min(count - 1, 5), "hears the others", 90.0)
-            os.setpriority(os.PRIO_PROCESS, machine.pid, niceness)
         for _ in range(busy):
             burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
             stack.callback(burner.kill)
