@@ -229,13 +229,14 @@ def plan(
     busy = frozenset(number for number in placing if number < declaration.replicas)
     slots = _slots(declaration, claims, busy)
     surging = declaration.max_surge > 0
-    room = declaration.replicas + declaration.max_surge - len(busy) - sum(not claim.stopping for claim in claims)
+    blocked = [number for number, slot in slots.items() if declaration.leased and slot.blocked]
+    room = declaration.replicas + declaration.max_surge + len(blocked)  # of a blocked slot only one claim can run
+    room -= len(busy) + sum(not claim.stopping for claim in claims)
     place = [] if _must_wait(declaration, claims) else _vacant(declaration, slots, busy, room)
     room -= len(place)
 
     excess = _excess(declaration, claims)
     endings = [*_due(declaration, claims, excess), *(ending for slot in slots.values() for ending in _surpassed(slot))]
-    blocked = [number for number, slot in slots.items() if declaration.leased and slot.blocked]
     waiting = [n for n, slot in slots.items() if slot.old and not slot.updating and (slot.moving or not halted)]
     probe: list[int] = []
     if surging:

@@ -211,3 +211,4 @@ def test_an_old_holder_of_a_lease_goes_where_the_new_one_waits_for_it():
     claims = [serving(0, OLD), claim(0, machine="b"), serving(1), serving(2, OLD), claim(2, machine="b")]
     assert ended(plan(leased, claims)) == [(0, OLD, "a", None)], "one at a time"
     assert not plan(replace(leased, voters=()), claims).end, "without leases it will be ready by itself"
+    assert plan(leased, claims[:3]).place == (2,), "what waits does not take the room of others"
