@@ -73,6 +73,18 @@ def test_a_watcher_that_slept_judges_anew() -> None:
     assert wires.detectors[sleeper].counts["late"] >= 1
 
 
+def test_a_watcher_that_slept_vouches_only_for_what_it_heard() -> None:
+    wires = settled(3)
+    sleeper, victim = wires.ids[0], wires.ids[1]
+    wires.silence(victim)
+    wires.pause(sleeper, 1.0)
+    wires.run(1.1)
+    assert wires.detectors[sleeper].counts["late"] >= 1
+    silence = wires.detectors[sleeper].silence(victim, wires.now)
+    assert silence is not None
+    assert silence > 0.9
+
+
 def test_a_cut_between_two_is_no_death_while_a_third_hears_it() -> None:
     wires = settled(3)
     wires.cut.add(frozenset(wires.ids[:2]))
