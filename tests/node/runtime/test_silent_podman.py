@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import pytest
 import trio
+import trio.testing
 
 from beemesh_node.healing.events import PodEnded
 from beemesh_node.runtime import Runtime, RuntimeConfig, RuntimeUnavailableError, boottime
 from beemesh_node.runtime.containers import process_end
 from beemesh_node.runtime.health import ANSWER_WITHIN, ASK_EVERY
+from beemesh_node.runtime.podman_api import PodmanApi
 from tests.node.runtime.podman_service import PodmanService
 from tests.node.runtime.pods import idle, pod, until
 from tests.node.runtime.test_pods_of_a_daemon import Daemon, running
@@ -90,3 +92,17 @@ async def test_a_leased_pod_is_renewed_and_ended_without_podman(config: RuntimeC
             assert await process_end(pid)
             frozen.thaw()
     assert spec.identity.pod_uid not in frozen.names()
+
+
+async def test_much_work_does_not_make_podman_look_silent(runtime: Runtime, frozen: PodmanService) -> None:
+    """More requests wait for an answer than are asked at a time; the question after its health does not."""
+    api = PodmanApi(frozen.socket)
+    async with trio.open_nursery() as nursery:
+        for _ in range(30):
+            nursery.start_soon(api.get, "/events")  # An answer without end
+        await trio.testing.wait_all_tasks_blocked(0.2)
+        with trio.fail_after(ANSWER_WITHIN):
+            await api.ping()
+        assert runtime.available
+        nursery.cancel_scope.cancel()
+    api.close()
