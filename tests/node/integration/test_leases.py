@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +16,11 @@ from tests.node.integration.mesh import Mesh
 from tests.node.integration.segment import Segment
 from tests.node.integration.waiting import until
 
-STAMPING = "trap 'exit 0' TERM; while :; do cat /proc/uptime > /data/stamp; usleep 20000; done"
-"""Writes when it was alive last."""
+COUNTING = (
+    "trap 'exit 0' TERM; echo life >> /data/lives; echo term $BEEMESH_LEASE_TERM; "
+    "while :; do sleep 1000 & wait $!; done"
+)
+"""Notes each of its lives in its volume."""
 
 
 class Reef(Mesh):
@@ -41,14 +43,20 @@ def reef_fixture(segment: Segment, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def stateful_set(name: str, replicas: int, **spec: Any) -> dict[str, Any]:
-    manifest = deployment(name, replicas, script=STAMPING, volumeMounts=[{"name": "data", "mountPath": "/data"}])
+    mount = {"name": "data", "mountPath": "/data"}
+    manifest = deployment(name, replicas, script=COUNTING, volumeMounts=[mount])
     manifest["kind"] = "StatefulSet"
     manifest["spec"] |= {"serviceName": name, **spec}
     return manifest
 
 
-def on_host(path: Path) -> dict[str, Any]:
-    return {"volumes": [{"name": "data", "hostPath": {"path": str(path), "type": "DirectoryOrCreate"}}]}
+def scratch() -> dict[str, Any]:
+    return {"volumes": [{"name": "data", "emptyDir": {}}]}
+
+
+def claims() -> list[dict[str, Any]]:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    return [{"metadata": {"name": "data"}, "spec": spec}]
 
 
 def running(mesh: Mesh, name: str) -> dict[str, list[Machine]]:
@@ -63,10 +71,10 @@ def running(mesh: Mesh, name: str) -> dict[str, list[Machine]]:
     return found
 
 
-def test_a_machine_that_is_cut_off_ends_its_slot_before_another_begins(reef: Reef, tmp_path: Path) -> None:
+def test_a_machine_that_is_cut_off_ends_its_slot_before_another_begins(reef: Reef) -> None:
     admin = reef.admin
     manifest = stateful_set("db", 2)
-    manifest["spec"]["template"]["spec"] |= on_host(tmp_path / "data")
+    manifest["spec"]["template"]["spec"] |= scratch()
     assert "statefulset.apps/db created" in admin.apply(manifest).out
     pods = {pod["metadata"]["name"]: pod for pod in reef.pods(admin)}
     assert sorted(pods) == ["db-0", "db-1"]
@@ -88,3 +96,49 @@ def test_a_machine_that_is_cut_off_ends_its_slot_before_another_begins(reef: Ree
     reef.segment.plugged(cut.name, True)
     reef.settle()
     admin.delete("statefulset/db")
+
+
+def test_a_slot_keeps_its_volume_and_shows_its_lease(reef: Reef) -> None:
+    admin = reef.admin.enter_by(*reef.machines)
+    manifest = stateful_set("files", 2, volumeClaimTemplates=claims())
+    admin.apply(manifest)
+    where = {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in reef.pods(admin)}
+    shown = admin.json("lease", "statefulset/files")
+    assert {f"files-{slot['slot']}": slot["holder"] for slot in shown["slots"]} == where
+    assert {f"files-{slot['slot']}": slot["volumesOn"] for slot in shown["slots"]} == where
+    assert shown["majority"] == 2
+    assert sorted(voter["name"] for voter in shown["voters"]) == ["crab", "squid", "whale"]
+    assert all(0 < slot["endsInSeconds"] <= 1.02 * TTL for slot in shown["slots"])
+    table = admin.run("lease", "statefulset/files").out
+    assert table.startswith("Voters: ")
+    assert "VOLUMES ON" in table
+
+    admin.run("rollout", "restart", "statefulset/files", "--wait", "--timeout", "60s")
+    assert {pod["metadata"]["name"]: pod["spec"]["nodeName"] for pod in reef.pods(admin)} == where
+    for name in where:
+        assert admin.run("exec", name, "--", "cat", "/data/lives").out.split() == ["life", "life"]
+    terms = {slot["slot"]: slot["term"] for slot in admin.json("lease", "statefulset/files")["slots"]}
+    for slot, term in terms.items():
+        assert f"term {term}" in admin.run("logs", f"files-{slot}").out
+    assert all(now > before["term"] for now, before in zip(terms.values(), shown["slots"], strict=True))
+    assert "Volumes" in admin.run("describe", "statefulset/files").out
+    admin.delete("statefulset/files")
+
+
+def test_an_announced_restart_of_a_daemon_takes_longer_than_a_lease(reef: Reef) -> None:
+    admin = reef.admin.enter_by(*reef.machines)
+    manifest = deployment("single", 1)
+    manifest["spec"]["strategy"] = {"type": "Recreate"}
+    admin.apply(manifest)
+    (pod,) = reef.pods(admin)
+    holder = next(machine for machine in reef.machines if machine.name == pod["spec"]["nodeName"])
+    before = holder.containers()
+    holder.stop()
+    stopped = time.monotonic()
+    until(lambda: time.monotonic() - stopped > 1.3 * TTL, "a lease would have ended")
+    assert holder.containers() == before
+    holder.start()
+    reef.settle()
+    until(lambda: admin.json("lease", "deployment/single")["slots"][0]["holder"] == holder.name, "it renews its lease")
+    assert holder.containers() == before
+    admin.delete("deployment/single")
