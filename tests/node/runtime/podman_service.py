@@ -76,14 +76,22 @@ class PodmanService:
 
     def end_monitors(self) -> None:
         """End what Podman left to look after commands of `exec`: minutes later it would make its directories again."""
+        for pid, program in self.processes().items():
+            if program.endswith("conmon"):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def processes(self) -> dict[int, str]:
+        """Processes of Podman's that work on this storage, and their programs."""
+        found = {}
         for process in Path("/proc").iterdir():
             try:
                 words = (process / "cmdline").read_bytes().split(b"\0")
             except (OSError, ValueError):
                 continue
-            if words[0].endswith(b"conmon") and str(self.directory / "root").encode() in words:
-                with suppress(ProcessLookupError):
-                    os.kill(int(process.name), signal.SIGKILL)
+            if str(self.directory / "root").encode() in words:
+                found[int(process.name)] = words[0].decode(errors="replace")
+        return found
 
     def _command(self, *arguments: str) -> list[str]:
         own = {
@@ -121,7 +129,7 @@ def drop_service(service: PodmanService) -> None:
             if os.path.ismount(mounted):
                 subprocess.run(["umount", "-l", str(mounted)], check=True)
         shutil.rmtree(service.directory, ignore_errors=True)
-        if not service.directory.exists():
+        if not service.directory.exists() and not service.processes():
             return
         time.sleep(0.1)
     raise AssertionError(f"{service.directory} cannot be removed")
