@@ -54,7 +54,10 @@ def _attach() -> None:
     hosts.prepare_podman(hosts.detect())
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_DRAWN = {"simulate": {"drawn": STATE / "simulation.svg"}}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "default_map": _DRAWN})
 def lab() -> None:
     """A mesh of machines on this computer, to try Beemesh and to test it."""
 

@@ -79,7 +79,7 @@ def machine(shape: Shape, facts: Mapping[str, str], pods: Sequence[Shape], event
 
 
 def deployment(shape: Shape, facts: Mapping[str, str], pods: Sequence[Shape], events: Sequence[Shape], now: int) -> str:
-    """A Deployment, with `facts` that have no place in its shape, its pods and its events."""
+    """A Deployment or StatefulSet, with `facts` that have no place in its shape, its pods and its events."""
     text = Text()
     spec, status = shape["spec"], shape["status"]
     _head(text, shape)
@@ -88,11 +88,7 @@ def deployment(shape: Shape, facts: Mapping[str, str], pods: Sequence[Shape], ev
     for word in ("updated", "total", "available", "unavailable"):
         counts[word] = status.get("replicas" if word == "total" else f"{word}Replicas", 0)
     text.field("Replicas", " | ".join(f"{count} {word}" for word, count in counts.items()))
-    update = spec.get("strategy", {}).get("rollingUpdate", {})
-    text.field(
-        "Rolling Update",
-        f"{update.get('maxUnavailable', '25%')} max unavailable, {update.get('maxSurge', '25%')} max surge",
-    )
+    text.field(*_update(shape))
     for name, value in facts.items():
         text.field(name, value)
     text.title("Pod Template")
@@ -108,6 +104,18 @@ def deployment(shape: Shape, facts: Mapping[str, str], pods: Sequence[Shape], ev
     text.table("Pods", Table(("NAME", "STATUS", "NODE", "REASON"), rows))
     _events(text, events, now)
     return str(text)
+
+
+def _update(shape: Shape) -> tuple[str, str]:
+    """How a change reaches the replicas."""
+    spec = shape["spec"]
+    if shape["kind"] == "StatefulSet":
+        return "Update Strategy", f"RollingUpdate, {spec.get('podManagementPolicy', 'OrderedReady')}"
+    if spec.get("strategy", {}).get("type") == "Recreate":
+        return "Strategy", "Recreate: all old pods end before a new one begins"
+    update = spec.get("strategy", {}).get("rollingUpdate", {})
+    surge = f"{update.get('maxUnavailable', '25%')} max unavailable, {update.get('maxSurge', '25%')} max surge"
+    return "Rolling Update", surge
 
 
 def pod(shape: Shape, facts: Mapping[str, str], events: Sequence[Shape], now: int) -> str:

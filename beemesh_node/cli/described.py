@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from beemesh_node.cli import describe
+from beemesh_node.cli.leases import look_at
 from beemesh_node.cli.listing import declared, replicas
+from beemesh_node.cli.live import Live
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.shapes import Shape, Specs, event_shape, machine_shape, pod_shape, workload_shape
 from beemesh_node.cli.survey import Declaration, Survey, merge_events, responsible, survey_events, survey_pods
@@ -54,8 +56,19 @@ async def workloads(mesh: Mesh, target: Target) -> list[str]:
             continue
         mine = [report for report in reports if report.claim.uid == record.uid]
         about = [event for event in events if event.uid == record.uid]
-        found.append(_workload(mesh, seen, declaration, specs, mine, about))
+        spec = specs.present(declaration)
+        leases = await _leases(mesh, Live(declaration, spec, b"")) if spec is not None and record.voters else {}
+        found.append(_workload(mesh, seen, declaration, specs, mine, about, leases))
     return found
+
+
+async def _leases(mesh: Mesh, live: Live) -> dict[str, str]:
+    """Who holds the leases of a workload, and which machines its volumes are on."""
+    leases, name = await look_at(mesh, live), live.record.name
+    holders = [f"{name}-{s.number} on {mesh.machine_name(s.holder)} (term {s.term})" for s in leases.slots if s.holder]
+    homes = [f"{name}-{s.number} on {mesh.machine_name(s.home)}" for s in leases.slots if s.home]
+    facts = {"Voters": ", ".join(mesh.machine_name(voter) for voter in leases.voters), "Leases": "\n".join(holders)}
+    return {**facts, "Volumes": "\n".join(homes)} if homes else facts
 
 
 async def pods(mesh: Mesh, target: Target) -> list[str]:
@@ -92,10 +105,11 @@ def _workload(
     specs: Specs,
     reports: Sequence[ClaimReport],
     events: Sequence[EventReport],
+    leases: Mapping[str, str],
 ) -> str:
     record, entry, now = declaration.attested.record, declaration.entry, mesh.session.mesh_time_ms
     shown = [event_shape(mesh, event) for event in events]
-    facts = _facts(mesh, seen, declaration)
+    facts = {**_facts(mesh, seen, declaration), **leases}
     spec = specs.present(declaration)
     if spec is None:
         why = "; ".join(specs.unreadable.values())

@@ -9,10 +9,12 @@ from typing import Any
 import trio
 
 from beemesh_node.cli.errors import CliError, TimedOutError
+from beemesh_node.cli.gather import ConnectionLostError
 from beemesh_node.cli.machines import NamedMachine, maintain
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.survey import merge_pods, survey, survey_pods
 from beemesh_node.cli.terminal import note, printable
+from beemesh_node.messaging.errors import MeshUnreachable, RequestTimeout
 from beemesh_node.protocol.messages import ClaimReport, ListReply, ListRequest, Maintenance, Resource
 from beemesh_node.workloads.pod import PodPhase
 
@@ -111,7 +113,16 @@ class Drain:
     async def _watch(self, progress: Callable[[str], None], *, stop_when_stuck: bool) -> bool:
         """Look on until nothing is left (True), or (False) nothing that is left gets on."""
         while True:
-            held = await self.pods()
+            try:
+                held = await self.pods()
+            except MeshUnreachable as error:
+                if self.machine.id == self.mesh.session.entry:
+                    raise ConnectionLostError(f"the connection to the mesh was lost: {error}; run it again") from error
+                await self._wait_for_answer(error, progress)
+                continue
+            except RequestTimeout as error:
+                await self._wait_for_answer(error, progress)
+                continue
             self._tell(held)
             if not held:
                 return True
@@ -121,6 +132,11 @@ class Drain:
             if stop_when_stuck and self._stuck(held):
                 return False
             await trio.sleep(_LOOK_EVERY)
+
+    async def _wait_for_answer(self, error: Exception, progress: Callable[[str], None]) -> None:
+        """The machine may be restarting: it goes on with its drain once it is back."""
+        progress(f"Draining {self.machine.name}: it does not answer ({error})")
+        await trio.sleep(_LOOK_EVERY)
 
     def _tell(self, held: list[Held]) -> None:
         present = {each.report.pod_uid: each for each in held}

@@ -22,6 +22,7 @@ LAZY: dict[str, LazyCommand] = {
         f"{_COMMANDS}.rebalance:rebalance", "Move replicas from crowded machines to emptier ones.", _WORKLOADS
     ),
     "rollout": LazyCommand(f"{_COMMANDS}.rollout:rollout", "Watch, undo or restart a rollout.", _WORKLOADS),
+    "lease": LazyCommand(f"{_COMMANDS}.lease:lease", "Show or break leases of what must not run twice.", _WORKLOADS),
     "get": LazyCommand(f"{_COMMANDS}.get:get", "List machines, workloads, pods or events.", _LOOKING),
     "describe": LazyCommand(f"{_COMMANDS}.describe:describe", "Show one thing with its events and reasons.", _LOOKING),
     "cordon": LazyCommand(f"{_COMMANDS}.maintenance:cordon", "Have a machine take no new work.", _MACHINES),

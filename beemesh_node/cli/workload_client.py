@@ -6,7 +6,7 @@ machines responsible for it have stored it. Nothing is half done: a guardian has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -17,6 +17,7 @@ from beemesh_node.cli.errors import CliError, InvalidInputError
 from beemesh_node.cli.live import Live, open_live, open_revision, subject
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.survey import Declaration, Survey, survey
+from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import Commit
 from beemesh_node.protocol.record import AttestedRecord, attest
 from beemesh_node.workloads.manifest import KubernetesObject
@@ -143,14 +144,24 @@ class WorkloadClient:
         live, under = await self._live(bundle[0])
         now = self._mesh.session.mesh_time_ms
         if live is None:
-            return self.created(bundle, under)
+            return self._created(bundle, under)
         return changes.change(live, changes.applied(live, bundle), now) or live
 
-    def created(self, bundle: Sequence[KubernetesObject], earlier: Sequence[Declaration]) -> Change:
+    async def declare_anew(self, bundle: Sequence[KubernetesObject], *, without: Container[MachineId]) -> Outcome:
+        """Declare what was deleted again, with no voters among the machines of `without`."""
+        _, under = await self._live(bundle[0])
+        return await self._send(self._created(bundle, under, without), dry_run=False)
+
+    def _created(
+        self, bundle: Sequence[KubernetesObject], earlier: Sequence[Declaration], without: Container[MachineId] = ()
+    ) -> Change:
         """A new declaration of `bundle`, under a name that `earlier` ones had."""
-        session = self._mesh.session
-        mesh_id = self._mesh.operator.certificate.mesh_id
-        return changes.create(mesh_id, bundle, earlier, session.mesh_time_ms, session.guardians)
+        session, mesh_id = self._mesh.session, self._mesh.operator.certificate.mesh_id
+
+        def voters(namespace: str, kind: str, name: str) -> list[MachineId]:
+            return [machine for machine in session.guardians(namespace, kind, name) if machine not in without]
+
+        return changes.create(mesh_id, bundle, earlier, session.mesh_time_ms, voters)
 
     async def _change(self, live: Live, bundle: Sequence[KubernetesObject], action: str) -> Outcome:
         wanted = changes.change(live, bundle, self._mesh.session.mesh_time_ms, action)

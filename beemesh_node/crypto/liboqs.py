@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from beemesh_node.crypto.errors import InvalidKeyError, ProviderUnavailableError
+from beemesh_node.crypto.operations import performed
 from beemesh_node.crypto.provider import (
     SIGNATURE_SIZE,
     SIGNING_PUBLIC_SIZE,
@@ -120,6 +121,7 @@ class LiboqsSigningKey:
     def sign(self, message: bytes, context: bytes) -> bytes:
         """See `SigningKey.sign`."""
         check_context(context)
+        performed["sign"] += 1
         signature: bytes = self._signer.sign_with_ctx_str(message, context)
         return signature
 
@@ -160,6 +162,7 @@ class LiboqsProvider:
     def verify(self, public: bytes, signature: bytes, message: bytes, context: bytes) -> bool:
         """See `Provider.verify`."""
         check_context(context)
+        performed["verify"] += 1
         if len(public) != SIGNING_PUBLIC_SIZE or len(signature) != SIGNATURE_SIZE:
             return False
         return bool(self._verifier.verify_with_ctx_str(message, signature, context, public))

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from beemesh_node.crypto.errors import DecryptionError, InvalidKeyError
+from beemesh_node.crypto.operations import performed
 from beemesh_node.crypto.provider import (
     KEM_PUBLIC_SIZE,
     KEM_SEED_SIZE,
@@ -48,6 +49,7 @@ class PycaSigningKey:
     def sign(self, message: bytes, context: bytes) -> bytes:
         """See `SigningKey.sign`."""
         check_context(context)
+        performed["sign"] += 1
         return self._key.sign(message, context)
 
     def export_seed(self) -> bytes:
@@ -83,6 +85,7 @@ class PycaKemKey:
 
     def open(self, sealed: bytes, info: bytes) -> bytes:
         """See `KemKey.open`."""
+        performed["open"] += 1
         try:
             return _SUITE.decrypt(sealed, self._key, info)
         except (InvalidTag, ValueError):
@@ -115,6 +118,7 @@ class PycaProvider:
     def verify(self, public: bytes, signature: bytes, message: bytes, context: bytes) -> bool:
         """See `Provider.verify`."""
         check_context(context)
+        performed["verify"] += 1
         try:
             key = MLDSA65PublicKey.from_public_bytes(public)
             key.verify(signature, message, context)
@@ -132,6 +136,7 @@ class PycaProvider:
 
     def seal(self, public: bytes, plaintext: bytes, info: bytes) -> bytes:
         """See `Provider.seal`."""
+        performed["seal"] += 1
         if len(public) != KEM_PUBLIC_SIZE:
             raise InvalidKeyError(f"KEM public key of {len(public)} bytes, {KEM_PUBLIC_SIZE} expected")
         try:

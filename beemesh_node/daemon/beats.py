@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -115,6 +116,7 @@ class Beats:
         self._open: dict[MachineId, _Heard] = {}
         self._by_id: dict[bytes, _Heard] = {}
         self._watching: dict[MachineId, trio.CancelScope] = {}
+        self._counts: Counter[str] = Counter()
         self._numbers = itertools.count(1)
         self._asked: dict[int, MachineId] = {}
         self._news, self._heard = trio.open_memory_channel[Event](math.inf)
@@ -152,13 +154,15 @@ class Beats:
         """Who is watched from here, and who watches this machine: to be kept connected."""
         return self._detector.watched | frozenset(self._detector.watchers(self._me))
 
-    def status(self) -> Mapping[str, object]:
+    def status(self) -> Mapping[str, int]:
         """What happened so far."""
         return {
             "watched": len(self._detector.watched),
             "heard": len(self._open),
             "datagrams": sum(not heard.on_stream for heard in self._open.values()),
             **self._detector.counts,
+            **self._counts,
+            **{f"beats.sent.{way}": count for way, count in self._drum.sent.items()},
         }
 
     async def run(self) -> None:
@@ -202,8 +206,10 @@ class Beats:
             case Unwatch(machine):
                 self._watching.pop(machine).cancel()
             case Redial(machine):
+                self._counts["redials"] += 1
                 self._nursery.start_soon(self._redial, machine)
             case AskAbout(machine, fellow):
+                self._counts["questions"] += 1
                 self._want_on_stream(machine, True)
                 self._nursery.start_soon(self._ask, machine, fellow)
             case Accuse(deaths):
@@ -273,6 +279,7 @@ class Beats:
                     del self._by_id[stream.id]
 
     def _beat_of(self, heard: _Heard) -> None:
+        self._counts["beats.heard"] += 1
         if heard.machine in self._open:
             self._detector.heard(heard.machine, trio.current_time())
         else:
@@ -324,11 +331,11 @@ class Beats:
             self._asked.pop(number, None)
 
     def _answered(self, said: object) -> None:
-        if not isinstance(said, LastHeard) or said.number not in self._asked:
+        if not isinstance(said, LastHeard):
             self._member.counters.count(Refusal.FRAME_NOT_EXPECTED)
             return
-        machine = self._asked.pop(said.number)
-        if said.age_ms is not None:
+        machine = self._asked.pop(said.number, None)  # None: it comes too late to be of use
+        if machine is not None and said.age_ms is not None:
             self._tell(Vouched(machine, said.age_ms / 1000))
 
     def _contact(self, machine: MachineId) -> Contact:

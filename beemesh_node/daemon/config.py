@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,12 +64,42 @@ class DaemonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_pods: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 110
     provider: Literal["cryptography", "liboqs"] = "cryptography"
     """Which library computes the post-quantum algorithms; both give the same bytes."""
+    metrics: str = ""
+    """Address and port for Prometheus, of the loopback interface: 127.0.0.1:9460 or [::1]:9460; empty for none."""
     log: LogConfig = LogConfig()
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for values that each for itself are of the right type."""
+        _loopback(self.metrics)
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Where metrics are served, None for nowhere."""
+        return _loopback(self.metrics)
 
     @property
     def state_path(self) -> Path:
         """The directory of keys, certificate and state."""
         return Path(self.state)
+
+
+def _loopback(text: str) -> tuple[str, int] | None:
+    """Read an address with its port. A name is not taken: what it stands for may change."""
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    try:
+        address = ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise ValueError(f"metrics: {text!r} is no address with a port: use 127.0.0.1:9460 or [::1]:9460") from None
+    if not address.is_loopback:
+        raise ValueError(
+            f"metrics: {address} can be reached by others, and metrics are not protected: use 127.0.0.1 or [::1], and "
+            "have an agent or a proxy on this machine pass them on"
+        )
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"metrics: {port!r} is no port: use 1 to 65535")
+    return str(address), int(port)
 
 
 def load_config(

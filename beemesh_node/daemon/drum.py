@@ -48,6 +48,8 @@ class Drum:
     """All who watch this machine, and one timer for all of them."""
 
     def __init__(self, host: Host, counters: RefusalCounters, silence: Silence) -> None:
+        self.sent: Counter[str] = Counter()
+        """Beats by how they went: `datagram` or `stream`."""
         self._host = host
         self._counters = counters
         self._silence = silence
@@ -64,6 +66,7 @@ class Drum:
             while True:
                 for watcher in tuple(self._watchers.values()):
                     if watcher.port:
+                        self.sent["datagram"] += 1
                         self._host.send_datagram(watcher.stream.peer, watcher.port, watcher.stream.datagram())
                     if watcher.on_stream and not watcher.sending:
                         watcher.sending = True
@@ -77,6 +80,7 @@ class Drum:
     async def _beat(self, watcher: _Watcher) -> None:
         try:
             await watcher.stream.send(Beat())
+            self.sent["stream"] += 1
         except NetworkError:
             watcher.on_stream = False  # who reads the stream finds out, and ends it
         watcher.sending = False

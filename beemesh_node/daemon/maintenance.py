@@ -56,6 +56,7 @@ class MaintenanceDesk:
         """`changed` is called with whether the machine is cordoned, whenever that may be different."""
         self._store, self._limiter, self._decisions, self._changed = store, limiter, decisions, changed
         self._order = Order()
+        self._ordering = trio.Lock()
 
     @property
     def handlers(self) -> Mapping[type, Handler]:
@@ -82,15 +83,16 @@ class MaintenanceDesk:
         for verb in (CORDON_VERB, DRAIN_VERB)[: 2 if request.mode >= Maintenance.DRAIN else 1]:
             _check(asker, verb, None)
         order = Order(request.mode, request.grace_seconds)
-        if order != self._order:
-            try:
-                value = {(FACTS, _FACT): msgspec.json.encode(order)}
-                await trio.to_thread.run_sync(self._store.write, value, limiter=self._limiter)
-            except StoreError as error:
-                raise RemoteFailure("Unavailable", str(error)) from error
-            self._order = order
-            log.info("maintenance", mode=order.mode.name, operator=asker.name)
-        await self._act()
+        async with self._ordering:
+            if order != self._order:
+                try:
+                    value = {(FACTS, _FACT): msgspec.json.encode(order)}
+                    await trio.to_thread.run_sync(self._store.write, value, limiter=self._limiter)
+                except StoreError as error:
+                    raise RemoteFailure("Unavailable", str(error)) from error
+                self._order = order
+                log.info("maintenance", mode=order.mode.name, operator=asker.name)
+            await self._act()
         held = (report for report in self._decisions.core.own_claims() if report.phase not in _ENDED)
         return MaintenanceReply(order.mode, sum(1 for _ in held))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import secrets
 import signal
 import sys
@@ -28,6 +29,8 @@ from beemesh_node.daemon.local_socket import LocalSocketError, bind_local_socket
 from beemesh_node.daemon.logs import configure_logs
 from beemesh_node.daemon.maintenance import MaintenanceDesk
 from beemesh_node.daemon.member import LocalMachine
+from beemesh_node.daemon.metrics.http import MetricsServer
+from beemesh_node.daemon.metrics.sources import Sources
 from beemesh_node.daemon.notify import ServiceManager
 from beemesh_node.daemon.peers import Peers
 from beemesh_node.daemon.performer import Performer
@@ -63,6 +66,8 @@ _TIME_EVERY = 30.0
 _LEAVE_WITHIN = 1.0
 _PREPARE_WITHIN = 1.5
 _LOOK_EVERY = 0.02
+_EXPOSITION = "beemesh_node.daemon.metrics.exposition"
+"""Loaded only where metrics are asked for, with its library."""
 
 _FATAL = (
     CryptoError, EnrolmentError, LocalSocketError, NetworkError, OSError, ProtocolError, StateKeyError, StoreError,
@@ -85,6 +90,8 @@ def run(config: DaemonConfig) -> None:
 
 async def _run(config: DaemonConfig) -> None:
     service = ServiceManager()
+    if config.metrics_address is not None:
+        importlib.import_module(_EXPOSITION)  # here, where nobody waits for a beat yet
     state = config.state_path
     membership = await trio.to_thread.run_sync(load_membership, state)
     key, kept_by = await trio.to_thread.run_sync(state_key, state)
@@ -101,6 +108,8 @@ async def _run(config: DaemonConfig) -> None:
             node = Node(config, machine, registry, store, limiter, host, nursery, kept_by)
             await node.start(service)
             nursery.start_soon(serve_local_socket, Path(config.local_socket), listener, node.status)
+            if config.metrics_address is not None:
+                nursery.start_soon(node.serve_metrics, *config.metrics_address)
             await _until_stopped(machine)
             service.stopping()
             with trio.move_on_after(_PREPARE_WITHIN):
@@ -238,6 +247,22 @@ class Node:
         await self._decisions.put(Restarting())
         while not self._decisions.core.leases_last(trio.current_time()):  # noqa: ASYNC110 - the core tells nobody
             await trio.sleep(_LOOK_EVERY)
+
+    async def serve_metrics(self, host: str, port: int) -> None:
+        """Let Prometheus read what happens here, for ever."""
+        sources = Sources(
+            core=self._decisions.core,
+            registry=self._registry,
+            detection=self._beats.status,
+            refused=self._machine.member.counters.snapshot,
+            network=lambda: self._host.counters,
+            peers=lambda: len(self._host.peers()),
+            runtime_ready=lambda: self._pods.ready,
+            faults=lambda: self._performer.faults,
+            not_after=lambda: self._machine.membership.certificate.not_after,
+        )
+        exposition = importlib.import_module(_EXPOSITION).Exposition(sources)
+        await MetricsServer(exposition.text).run(host, port)
 
     def status(self) -> Mapping[str, Any]:
         """What the local socket tells."""

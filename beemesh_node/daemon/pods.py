@@ -171,6 +171,7 @@ class Pods:
     async def stop(self, identity: PodIdentity, grace: float | None = None) -> None:
         """End a pod within `grace` seconds (None: its own) and remove it, trying until Podman lets it go."""
         self._ending.add(identity.pod_uid)
+        told = False
         while True:
             runtime = self._runtime
             if runtime is not None:
@@ -186,13 +187,18 @@ class Pods:
                     await runtime.remove(identity)
                 except RuntimeUnavailableError as error:
                     log.warning("pod not removed yet", pod=identity.pod_uid, error=str(error))
+                    if not told and runtime.over(identity):
+                        # Its lease need not wait for Podman: what the kernel has ended does not come back.
+                        told = True
+                        await self._put(PodEnded(identity.pod_uid))
                 except Exception:
                     log.exception("pod not removed yet", pod=identity.pod_uid)
                 else:
                     break
             await trio.sleep(_REMOVE_AGAIN)
         self._ending.discard(identity.pod_uid)
-        await self._put(PodEnded(identity.pod_uid))
+        if not told:
+            await self._put(PodEnded(identity.pod_uid))
 
 
 def _with_term(template: PodTemplate, term: int) -> PodTemplate:

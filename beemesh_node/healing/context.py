@@ -11,6 +11,7 @@ from beemesh_node.healing.declaration import Declaration, NamePath, reigning
 from beemesh_node.healing.leases.voters import Voters
 from beemesh_node.healing.notes import Notes
 from beemesh_node.healing.outbox import Outbox
+from beemesh_node.healing.tallies import Tallies
 from beemesh_node.membership.closeness import key_of_name
 from beemesh_node.membership.table import MemberTable
 from beemesh_node.protocol.ids import MachineId, Uid
@@ -34,6 +35,9 @@ class Context:
 
     voters: dict[Uid, Voters] = field(default_factory=dict)
     """The newest voter set of each leased declaration, also of those that have been erased here."""
+    tallies: Tallies = field(default_factory=Tallies)
+    homes: dict[tuple[Uid, int], MachineId] = field(default_factory=dict)
+    """The machines that hold the volumes of slots, as far as voters here or reports have told."""
     _paths: dict[str, NamePath] = field(default_factory=dict)
     """The names of what is stored here, by key."""
 

@@ -33,6 +33,8 @@ from beemesh_node.healing.recovery import Recovery
 from beemesh_node.healing.releases import Releases
 from beemesh_node.healing.reporter import Reporter
 from beemesh_node.healing.runner import Runner
+from beemesh_node.healing.standing import Standing, standing
+from beemesh_node.healing.tallies import Tallies
 from beemesh_node.membership.member import Member
 from beemesh_node.membership.table import Change, MemberTable
 from beemesh_node.protocol.ids import MachineId, Uid
@@ -159,6 +161,15 @@ class Core:
         """Return what this machine has told people lately, and keeps as a guardian of what others told."""
         return (*self._notes.all(), *self._history.all())
 
+    @property
+    def tallies(self) -> Tallies:
+        """What was done so far."""
+        return self._context.tallies
+
+    def standing(self) -> Standing:
+        """Count how things stand here."""
+        return standing(self._context, self._guardian, self._runner)
+
     # ---- events
 
     def _dispatch(self, event: ev.Event, now: float) -> None:
@@ -171,6 +182,7 @@ class Core:
             case ev.LocalChanged(member):
                 self._runner.local_changed(event)
                 self._moves.rescue()
+                self._moves.review(now)
                 self._seen(member, now)
             case ev.DeclarationStored(declaration, fresh, stamp):
                 self._stored(declaration, fresh, stamp, now)

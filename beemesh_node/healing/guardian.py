@@ -7,7 +7,7 @@ begins first learns what claims there are, from the other guardians, before it p
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -58,6 +58,11 @@ class Guardian:
     def watch(self, uid: Uid) -> Watch | None:
         """Return the watch over a declaration, None if this machine is no guardian of it."""
         return self._watches.get(uid)
+
+    @property
+    def watches(self) -> Mapping[Uid, Watch]:
+        """Every declaration that this machine is a guardian of, deleted ones too."""
+        return self._watches
 
     @property
     def lacks_room(self) -> bool:

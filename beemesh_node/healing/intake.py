@@ -41,6 +41,11 @@ class Intake:
 
     def bid(self, task: Task) -> Bid:
         """Answer a task."""
+        bid = self._bid(task)
+        self.context.tallies.bid(bid)
+        return bid
+
+    def _bid(self, task: Task) -> Bid:
         local, known = self.runner.local, self.context.declarations.get(Uid(task.uid))
         if not self.runner.adopted or local is None:
             return Bid(task.task_id, 0, 0, 0, (Refusal(NoReason.STARTING),))
@@ -67,6 +72,7 @@ class Intake:
                 refused.append(SlotRefusal(slot.slot, why))
             else:
                 accepted.append(slot.slot)
+        self.context.tallies.offered(len(accepted), (refusal.refusals for refusal in refused))
         return AssignmentReply(tuple(accepted), tuple(refused))
 
     def _host(self, local: LocalChanged) -> Host:

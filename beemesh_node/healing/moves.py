@@ -1,4 +1,4 @@
-"""Which claims of this machine are to go to another one, and why: because an operator drains it, or moves a few.
+"""Which claims of this machine are to go to another one, and why: a drain, a taint, an operator who moves a few.
 
 A claim that leaves goes on serving. Its guardian places another one elsewhere as in a rollout, and reminds this machine
 once that one may take over; `releases` then ends it as it ends any.
@@ -15,7 +15,8 @@ from beemesh_node.healing.intake import Intake
 from beemesh_node.healing.pods import LocalClaim, Stage
 from beemesh_node.healing.runner import Runner
 from beemesh_node.protocol.messages import ClaimRef, Maintenance
-from beemesh_node.workloads.pod import RUNTIME_UNAVAILABLE
+from beemesh_node.scheduling.taints import untolerated
+from beemesh_node.workloads.pod import MACHINE_FAULTS
 
 WORDS = {
     Maintenance.NONE: "an operator has uncordoned it: it takes work",
@@ -25,7 +26,8 @@ WORDS = {
 }
 """What is told of each change."""
 DRAINED = "its machine is drained"
-STRANDED = "Podman does not answer on its machine"
+STRANDED = "its machine cannot start it"
+REPELLED = "its machine has the taint "
 MOVED = "an operator moves it"
 MOVE_WITHIN = 120.0
 """Seconds after which a claim that an operator asked to move, and that no machine could take, stays after all."""
@@ -41,10 +43,7 @@ class Moves:
     mode: Maintenance = Maintenance.NONE
 
     def maintain(self, mode: Maintenance, grace: float | None, now: float) -> None:
-        """Do with this machine's work as an operator says. `grace`: seconds that pods have to end, None for their own.
-
-        What was to leave for an earlier order, and has not left yet, stays.
-        """
+        """Do with this machine's work as an operator says. `grace`: seconds that pods have to end, or None."""
         if mode is not self.mode and self.runner.adopted:  # before, it is no news
             reason = "NodeSchedulable" if mode is Maintenance.NONE else "NodeNotSchedulable"
             self.context.notes.machine(self.context.name(self.context.me), reason, WORDS[mode], now)
@@ -52,23 +51,33 @@ class Moves:
         draining = mode >= Maintenance.DRAIN
         self.intake.closed = DRAINED if draining else ""
         self.runner.grace = grace if draining else None
-        for claim in list(self.runner.claims.values()):
-            if not draining and claim.leaving == DRAINED:
-                self._stay(claim)
         self.review(now)
 
     def review(self, now: float) -> None:
-        """See to it that everything leaves that is to."""
-        if self.mode < Maintenance.DRAIN:
-            return
+        """See to it that everything leaves that is to, and what is not, and has not left yet, stays."""
         for claim in list(self.runner.claims.values()):
-            if self._can_leave(claim):
-                self._leave(claim, DRAINED)
-                if self.mode is Maintenance.EVICT:
-                    self.runner.end(claim, f"{DRAINED}, by force", now)
+            if not self._can_leave(claim):
+                continue
+            why = DRAINED if self.mode >= Maintenance.DRAIN else self._repelled(claim)
+            if why:
+                self._leave(claim, why)
+            elif claim.leaving == DRAINED or claim.leaving.startswith(REPELLED):
+                self._stay(claim)
+            if self.mode is Maintenance.EVICT:
+                self.runner.end(claim, f"{DRAINED}, by force", now)
+
+    def _repelled(self, claim: LocalClaim) -> str:
+        """Why a pod may not run on under this machine's taints, as Kubernetes' NoExecute means it; empty if it may."""
+        local = self.runner.local
+        taints = (taint for taint in local.member.taints if taint.effect == "NoExecute") if local is not None else ()
+        hostile = untolerated(taints, claim.held.requirements.tolerations)
+        return f"{REPELLED}{hostile[0].key}:NoExecute" if hostile else ""
 
     def rescue(self) -> None:
-        """Have those leave that Podman would have to start and cannot, until it can: what runs stays in any case."""
+        """Have those leave that do not run and that this machine cannot start, until it can.
+
+        What runs stays, also on a machine whose disk is full or whose Podman does not answer.
+        """
         for claim in list(self.runner.claims.values()):
             if self._can_leave(claim) and self._stranded(claim):
                 if not claim.leaving:
@@ -77,11 +86,9 @@ class Moves:
                 self._stay(claim)
 
     def _stranded(self, claim: LocalClaim) -> bool:
-        if self.runner.ready:
-            return False
-        if claim.stage is not Stage.RUNNING or claim.status is None:
-            return claim.stage is Stage.STARTING
-        return any(one.reason == RUNTIME_UNAVAILABLE for one in claim.status.containers + claim.status.init_containers)
+        if claim.stage is Stage.STARTING or claim.status is None:
+            return not self.runner.ready
+        return any(one.reason in MACHINE_FAULTS for one in claim.status.containers + claim.status.init_containers)
 
     def ask(self, refs: Iterable[ClaimRef], now: float) -> tuple[ClaimRef, ...]:
         """Have some claims leave; return those that do."""

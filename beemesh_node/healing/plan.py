@@ -68,6 +68,8 @@ class _Slot:
     old: list[ClaimView] = field(default_factory=list)
     stopping: int = 0
     placing: bool = False
+    moving: bool = False
+    """What is old here is of the declared revision, and only to go to other machines."""
 
     @property
     def claimed(self) -> bool:
@@ -90,9 +92,9 @@ class _Slot:
         return all(claim.broken for claim in self.old)
 
     @property
-    def leaving(self) -> bool:
-        """Whether only its machines are wrong, not its revision."""
-        return bool(self.old) and all(claim.leaving for claim in self.old)
+    def blocked(self) -> bool:
+        """Where slots are leased: what is new waits for what is old, as after two halves of a mesh have met."""
+        return bool(self.new and self.old) and not self.updated
 
 
 def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Iterable[int]) -> dict[int, _Slot]:
@@ -112,6 +114,7 @@ def _slots(declaration: Declaration, claims: Iterable[ClaimView], placing: Itera
     for slot in slots.values():
         for group in (slot.new, slot.old):
             group.sort(key=lambda claim: order(claim.ref, declaration.revision))
+        slot.moving = bool(slot.old) and all(claim.ref.revision == declaration.revision for claim in slot.old)
     return dict(sorted(slots.items()))
 
 
@@ -138,7 +141,8 @@ def _surpassed(slot: _Slot) -> list[Ending]:
     """Claims for which the same slot has a better one that is ready: duplicates, and the revisions before.
 
     Of several that are all past their revision one is kept until the declared one serves: what a rollout left behind
-    that was itself overtaken must not take the room that the next needs.
+    that was itself overtaken must not take the room that the next needs. What is broken leaves its machine as soon as
+    another one has the slot: it is no loss.
     """
     endings = []
     ready = [claim for claim in slot.new if claim.ready]
@@ -149,6 +153,8 @@ def _surpassed(slot: _Slot) -> list[Ending]:
     successor = next((claim for claim in slot.new if claim.available), None)
     if successor is not None:
         endings += [Ending(claim.ref, successor.ref) for claim in slot.old]
+    elif slot.moving and slot.broken and slot.new:
+        endings += [Ending(claim.ref) for claim in slot.old]
     elif len(slot.old) > 1:
         kept = next((claim for claim in slot.old if claim.ready), slot.old[0])
         endings += [Ending(claim.ref, kept.ref if kept.ready else None) for claim in slot.old if claim is not kept]
@@ -223,13 +229,15 @@ def plan(
     busy = frozenset(number for number in placing if number < declaration.replicas)
     slots = _slots(declaration, claims, busy)
     surging = declaration.max_surge > 0
-    room = declaration.replicas + declaration.max_surge - len(busy) - sum(not claim.stopping for claim in claims)
+    blocked = [number for number, slot in slots.items() if declaration.leased and slot.blocked]
+    room = declaration.replicas + declaration.max_surge + len(blocked)  # of a blocked slot only one claim can run
+    room -= len(busy) + sum(not claim.stopping for claim in claims)
     place = [] if _must_wait(declaration, claims) else _vacant(declaration, slots, busy, room)
     room -= len(place)
 
     excess = _excess(declaration, claims)
     endings = [*_due(declaration, claims, excess), *(ending for slot in slots.values() for ending in _surpassed(slot))]
-    waiting = [n for n, slot in slots.items() if slot.old and not slot.updating and (slot.leaving or not halted)]
+    waiting = [n for n, slot in slots.items() if slot.old and not slot.updating and (slot.moving or not halted)]
     probe: list[int] = []
     if surging:
         window = declaration.max_surge - sum(
@@ -237,8 +245,8 @@ def plan(
         )
         place += waiting[: max(min(window, room), 0)]
     if not surging or (cramped and declaration.max_unavailable > 0):
-        probe = [number for number in waiting if slots[number].leaving and number not in roomy]
-        endings += _vacate(declaration, slots, [number for number in waiting if number not in probe])
+        probe = [number for number in waiting if slots[number].moving and number not in roomy]
+        endings += _vacate(declaration, slots, [*blocked, *(number for number in waiting if number not in probe)])
 
     return Plan(
         place=tuple(sorted(place)),

@@ -190,7 +190,8 @@ class Round:
             return
         if self.wanting and self.candidates:
             self._ask_more(now)
-        elif self.wanting and self._waiting and not self._window_over:
+        elif self.wanting and self._waiting and (self._costs or not self._window_over):
+            # Before pods have to go for it, everyone who was asked has a say.
             self.state = RoundState.ASKING
             self.outbox.timers.set(self._timer, now + self.outbox.config.window, self._on_window_end)
         elif not self._preempt(now):

@@ -114,6 +114,7 @@ class Runner:
         earlier = {each.name: each.restart_count for each in before.containers} if before is not None else {}
         for each in status.containers:
             if each.restart_count > earlier.get(each.name, each.restart_count):
+                self.context.tallies.restarts += each.restart_count - earlier[each.name]
                 why = f"{each.last_reason}, exit code {each.last_exit_code}"
                 self.tell(claim, "Warning", "Restarted", f"container {each.name} ended ({why}) and begins again", now)
 
@@ -223,6 +224,7 @@ class Runner:
         if claim.held.leased:
             self.keeper.over(claim)
         if failed:
+            self.context.tallies.failed_pods += 1
             self.tell(claim, "Warning", "Failed", f"{reason}: {message}", now)
         self.changed(claim)
         self._make_way(claim.pod_uid)

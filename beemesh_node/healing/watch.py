@@ -13,6 +13,8 @@ from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.plan import Ending, Plan, plan
 from beemesh_node.healing.progress import Progress
 from beemesh_node.healing.round import Round, RoundState
+from beemesh_node.healing.tallies import Deficits
+from beemesh_node.membership.member import Member
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import ClaimRef, ClaimReport, NoReason, Refusal, SlotAttempt
 from beemesh_node.scheduling.reasons import details, summarise
@@ -49,6 +51,8 @@ class Watch:
     now_planned: Plan = field(default_factory=Plan)
     shortage: str = ""
     """Why slots could not be given to a machine, in a sentence; empty if they could."""
+    _away: str = ""
+    """Which slots wait for a machine that holds their volumes and is not here."""
     _round: Round | None = None
     _rounds: int = 0
     _round_ended: float = -NEXT_TRY
@@ -67,6 +71,7 @@ class Watch:
     _back_offs: dict[str, BackOff] = field(default_factory=dict)
     _placed: list[tuple[int, MachineId]] = field(default_factory=list)
     """Where the present round has brought slots."""
+    _deficits: Deficits = field(default_factory=Deficits)
     causes: Causes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,6 +83,7 @@ class Watch:
             self._back_offs.clear()
             self.causes.clear()
         self.declaration = declaration
+        self._deficits.keep(0 if declaration.deleted else declaration.replicas)
         self.progress = Progress(now)
         self.shortage, self._retry_at, self._cramped = "", now, False
         self._given.clear()
@@ -109,6 +115,7 @@ class Watch:
         roomy = [slot for slot, until in self._roomy.items() if until > now]
         planned = plan(declaration, views, placing, reigns=reigns, halted=halted, cramped=self._cramped, roomy=roomy)
         self.now_planned = planned
+        self._deficits.lacking(planned.place, now)
         if reigns and not declaration.deleted:
             self._observe_progress(halted, now)
         self._timer("change", context.claims.next_change(declaration, now))
@@ -145,8 +152,10 @@ class Watch:
             self._timer("retry", self._retry_at)
 
     def observed(self, report: ClaimReport, now: float) -> None:
-        """Learn from a report which machines are to be left alone for a while."""
+        """Learn from a report which machines are to be left alone for a while, and where volumes are."""
         machine = report.claim.machine
+        if report.home:
+            self.context.homes[self.declaration.uid, report.claim.slot] = MachineId(report.home)
         if report.claim.revision != self.declaration.revision:
             return
         self.causes.reported(report)
@@ -160,6 +169,14 @@ class Watch:
             )
         elif report.ready:
             self._back_offs.pop(machine, None)
+            took = self._deficits.filled(report.claim.slot, now)
+            if took is not None and self._coordinates:
+                self.context.tallies.placements.add(took)
+
+    @property
+    def coordinates(self) -> bool:
+        """Whether this machine is the first to see to it."""
+        return self._coordinates
 
     # ---- what a round tells (round.RoundOwner)
 
@@ -185,6 +202,7 @@ class Watch:
             return
         context, declaration = self.context, self.declaration
         context.mark(declaration.uid)
+        context.tallies.round_over(probe=round_.probe, short=bool(round_.wanting))
         if round_.probe:
             self._probed(round_, now)
             return
@@ -212,7 +230,7 @@ class Watch:
             self._short(round_, now)
 
     def _short(self, round_: Round, now: float) -> None:
-        self.shortage = self._explain(round_, now)
+        self.shortage = "; ".join(part for part in (self._explain(round_, now), self._away) if part)
         if self._coordinates:
             self.context.notes.warning(self.declaration, "FailedScheduling", self.shortage, now)
 
@@ -289,10 +307,18 @@ class Watch:
     def _begin(self, wanting: list[SlotAttempt], now: float, *, probe: bool = False) -> None:
         context, declaration = self.context, self.declaration
         self._rounds += 1
+        wanting, home = self._at_home(wanting)
+        if not wanting:
+            self.shortage, self._round_ended = self._away, now
+            self._retry_at = now + context.config.retry_most
+            self._timer("retry", self._retry_at)
+            return
         salt = (context.config.seed, context.me.encode(), declaration.uid.encode(), str(self._rounds).encode())
         task_id = hashlib.sha256(b"\0".join(salt)).digest()[:16]
         resting = {m: rest for m, rest in self._back_offs.items() if rest.until > now and m in context.members}
-        awake = (m for m in context.members if m.machine not in resting) if resting else context.members
+        awake: Iterable[Member] = context.members
+        if resting or home is not None:
+            awake = (m for m in context.members if m.machine not in resting and home in (None, m.machine))
         self._round = Round(
             outbox=context.outbox,
             owner=self,
@@ -310,6 +336,19 @@ class Watch:
             probe=probe,
         )
         self._round.start(now)
+
+    def _at_home(self, wanting: list[SlotAttempt]) -> tuple[list[SlotAttempt], MachineId | None]:
+        """Return slots that can go to the same machines now: to the one that holds their volumes, or (None) to any."""
+        uid, members = self.declaration.uid, self.context.members
+        homes = {slot.slot: self.context.homes.get((uid, slot.slot)) for slot in wanting}
+        absent = {slot: home for slot, home in homes.items() if home is not None and home not in members}
+        told = [f"slot {slot} waits for {self.context.name(home)}" for slot, home in sorted(absent.items())]
+        self._away = f"{'; '.join(told)}: its volumes are there, and that machine is not here" if told else ""
+        here = list(dict.fromkeys(home for slot, home in homes.items() if slot not in absent))
+        if not here:
+            return [], None
+        home = here[self._rounds % len(here)]
+        return [slot for slot in wanting if slot.slot not in absent and homes[slot.slot] == home], home
 
     def _timer(self, kind: str, at: float | None) -> None:
         timers, uid = self.context.outbox.timers, self.declaration.uid

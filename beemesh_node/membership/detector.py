@@ -146,8 +146,8 @@ class Detector:
     def _present(self, machine: MachineId, life: Life, sequence: int, now: float) -> None:
         grave = self._graves.get(machine)
         if grave is not None:
-            in_flight = now < grave.at + self._config.in_flight or (life, sequence) <= (grave.life, grave.sequence)
-            if life <= grave.life and in_flight:
+            old = life == grave.life and sequence <= grave.sequence
+            if old or (life <= grave.life and now < grave.at + self._config.in_flight):
                 return
             del self._graves[machine]
         known = self._known.get(machine)

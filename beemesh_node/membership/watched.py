@@ -26,6 +26,8 @@ class Watched:
     vouched_at: float = -math.inf
     """When another watcher last heard it."""
     asked_at: float = -math.inf
+    excused_at: float = -math.inf
+    """When this machine last found that it was asleep itself."""
     closed_at: float = -math.inf
     redial_at: float = math.inf
     """When to look (again) whether anybody listens there."""
@@ -46,8 +48,8 @@ class Watched:
 
     @property
     def evidence_at(self) -> float:
-        """When it was last known to live."""
-        return max(self.heard_at, self.vouched_at)
+        """From when on its silence counts. Closing a stream is a sign of life too, the last perhaps."""
+        return max(self.heard_at, self.vouched_at, self.closed_at, self.excused_at)
 
     def opened(self, now: float) -> None:
         """Its stream is there."""
@@ -59,8 +61,7 @@ class Watched:
         """Its stream is lost, or could not be opened. True if it was there: then it is to be redialled at once."""
         was_open, self.open, self.failed = self.open, False, True
         if was_open:
-            # Closing is a sign of life too, the last perhaps.
-            self.closed_at = self.heard_at = now
+            self.closed_at = now
         return was_open
 
     def answered(self, refused: bool, config: DetectionConfig, now: float) -> None:
@@ -73,7 +74,7 @@ class Watched:
     def judge_anew(self, now: float) -> None:
         """Forget for how long it was silent: it was this machine that did not listen."""
         if self.met and not self.condemned:
-            self.heard_at = now
+            self.excused_at = now
             if not self.open and self.refused:
                 self.closed_at, self.refused, self.redial_at = now, False, now
 

@@ -24,12 +24,12 @@ from typing import Any, TypeVar
 _F = TypeVar("_F", bound=Callable[..., object])
 
 STUBS: tuple[str, ...] = (
-    # Distributions that need not be installed.
+    # Distributions that need not be installed; where they are, it is not for libp2p.
     "anyio",  # services run on trio
     "blake3",  # hashes of multihash other than SHA-256
     "cbor2",  # IPNS records
     "mmh3",  # hashes of multihash other than SHA-256
-    "prometheus_client",  # metrics
+    "prometheus_client",  # metrics of the library: those of the daemon are its own
     "psutil",  # memory limits of the resource manager
     "trio_typing",  # annotations
     # Parts of libp2p and multiaddr that are not run, and what they would import.

@@ -30,7 +30,8 @@ class StartError(ContainerRuntimeError):
     """A pod or a container could not be started, and nothing of the attempt was left behind.
 
     `reason` is Kubernetes' word for it (ErrImagePull, ErrImageNeverPull, InvalidImageName, CreateContainerConfigError,
-    CreateContainerError, RunContainerError, PortConflict, FailedMount, NetworkNotReady); `message` is for people.
+    CreateContainerError, RunContainerError, DiskPressure, PortConflict, FailedMount, NetworkNotReady); `message` is for
+    people.
     """
 
     def __init__(self, reason: str, message: str) -> None:

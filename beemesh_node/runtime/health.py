@@ -21,7 +21,7 @@ async def watch_health(api: PodmanApi, tell: Callable[[bool], None]) -> None:
         answered = False
         with trio.move_on_after(ANSWER_WITHIN):
             try:
-                await api.get("/_ping")
+                await api.ping()
                 answered = True
             except (RuntimeUnavailableError, PodmanRefusedError):
                 pass  # As good as no answer.

@@ -25,6 +25,7 @@ class LeasedPods:
         self._images = images
         self._guards = Guards(config.secret_dir / "guards")
         self._held: dict[str, Guard] = {}
+        self._over: set[str] = set()
 
     async def fault(self) -> str:
         """Why no leased pod can run here; empty if they can."""
@@ -87,14 +88,24 @@ class LeasedPods:
         """
         if self._guards.known(pod_uid):
             await self._guards.end(pod_uid)
+            self._over.add(pod_uid)
         if (guard := self._held.pop(pod_uid, None)) is not None:
             guard.close()
+
+    def over(self, pod_uid: str) -> bool:
+        """Whether a pod that is not removed yet was ended with its guard."""
+        return pod_uid in self._over
+
+    def removed(self, pod_uid: str) -> None:
+        """Nothing is left of a pod."""
+        self._over.discard(pod_uid)
 
     async def abandon(self, pod_uid: str) -> None:
         """End the guard of a pod whose start failed or was cancelled, whatever else is going on."""
         with trio.CancelScope(shield=True):
             try:
                 await self.end(pod_uid)
+                self.removed(pod_uid)
             except GuardError as error:
                 log.warning("guard left to its deadline", pod=pod_uid, error=str(error))
 

@@ -27,6 +27,8 @@ CHANGE_TIMEOUT = 60.0
 
 MAX_BODY = 32 * 1024 * 1024
 _THREADS = 24
+_PING_THREADS = 4
+"""Apart from the others, so that a question after Podman's health never waits behind much work."""
 _CLIENT_ERRORS = 400
 _NOT_FOUND = 404
 
@@ -41,11 +43,19 @@ class PodmanApi:
     def __init__(self, socket: Path) -> None:
         self.socket = socket
         self._threads = trio.CapacityLimiter(_THREADS)
+        self._ping_threads = trio.CapacityLimiter(_PING_THREADS)
         self._client = APIClient(base_url=f"unix://{socket}", timeout=QUERY_TIMEOUT, max_pool_size=_THREADS)
 
     def close(self) -> None:
         """Close idle connections."""
         self._client.close()
+
+    async def ping(self) -> None:
+        """Ask for nothing but an answer. May be cancelled at once.
+
+        Raises PodmanRefusedError, RuntimeUnavailableError.
+        """
+        await self._in_thread("GET", "/_ping", _NONE, None, self._ping_threads)
 
     async def get(self, path: str, params: Parameters = _NONE) -> Any:
         """Read something. May be cancelled at once.
@@ -74,11 +84,13 @@ class PodmanApi:
             raise
         return True
 
-    async def _in_thread(self, method: str, path: str, params: Parameters, body: object) -> Any:
+    async def _in_thread(
+        self, method: str, path: str, params: Parameters, body: object, threads: trio.CapacityLimiter | None = None
+    ) -> Any:
         exchange = partial(self._exchange, method, path, params, body)
         # An older stub package of trio knows this argument only by its former name.
         return await trio.to_thread.run_sync(  # type: ignore[call-arg, unused-ignore]
-            exchange, abandon_on_cancel=method == "GET", limiter=self._threads
+            exchange, abandon_on_cancel=method == "GET", limiter=threads or self._threads
         )
 
     def _exchange(self, method: str, path: str, params: Parameters, body: object) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from beemesh_node.runtime.errors import PodmanRefusedError, StartError
+from beemesh_node.workloads.pod import DISK_PRESSURE
 
 _NOT_FOUND = 404
 
@@ -25,8 +26,7 @@ def name_taken(error: PodmanRefusedError) -> bool:
 
 def create_error(subject: str, error: PodmanRefusedError) -> StartError:
     """Why something could not be created."""
-    message = error.message
-    return StartError("CreateContainerError", f"{subject}: {_with_next_step(message)}")
+    return _refused("CreateContainerError", subject, error.message)
 
 
 def start_error(subject: str, error: PodmanRefusedError, socket: Path) -> StartError:
@@ -36,10 +36,10 @@ def start_error(subject: str, error: PodmanRefusedError, socket: Path) -> StartE
         return StartError("PortConflict", f"{subject}: {message}; see who listens with: ss -ltnup")
     if error.status == _NOT_FOUND:
         return StartError("RunContainerError", f"{subject}: gone from the Podman at {socket} before its start")
-    return StartError("RunContainerError", f"{subject}: {_with_next_step(message)}")
+    return _refused("RunContainerError", subject, message)
 
 
-def _with_next_step(message: str) -> str:
+def _refused(reason: str, subject: str, message: str) -> StartError:
     if "no space left on device" in message:
-        return f"{message}; make room with: podman system df; podman image prune"
-    return message
+        return StartError(DISK_PRESSURE, f"{subject}: {message}; make room with: podman system df; podman image prune")
+    return StartError(reason, f"{subject}: {message}")

@@ -107,6 +107,7 @@ class Runtime:
             )
         if self._network_fault and not spec.template.host_network:
             raise StartError("NetworkNotReady", self._network_fault)
+        self._require_answers()
         await self._start(spec, deadline)
 
     async def renew(self, identity: PodIdentity, deadline: float) -> float:
@@ -154,8 +155,14 @@ class Runtime:
         if supervisor := self._pods.get(identity.pod_uid):
             await supervisor.halt()
         await self._leases.end(identity.pod_uid)
+        self._require_answers()
         await self._launcher.remove_pod(identity.pod_uid)
         self._pods.pop(identity.pod_uid, None)
+        self._leases.removed(identity.pod_uid)
+
+    def over(self, identity: PodIdentity) -> bool:
+        """Whether `remove` has ended a leased pod, of which Podman still has what it left: nothing of it runs."""
+        return self._leases.over(identity.pod_uid)
 
     def restart_container(self, identity: PodIdentity, container: str) -> None:
         """End a container gracefully and start it again at once, whatever its policy and back-off say."""
@@ -181,7 +188,8 @@ class Runtime:
     ) -> AsyncIterator[AsyncIterator[tuple[int, bytes]]]:
         """A container's output as pairs of stream (1 stdout, 2 stderr) and bytes; `previous`: of its life before."""
         status = self._supervisor(identity).keeper(container).status
-        life = status.restart_count - 1 if previous else status.restart_count
+        # While it waits for its next life, its last one is the previous one, as `kubectl logs --previous` has it.
+        life = status.restart_count - 1 if previous and status.state != "waiting" else status.restart_count
         if life < 0:
             raise NoSuchPodError(f"container {container} of pod {identity.pod_name} has not been restarted")
         name = container_name(self._config.name_prefix, identity, container, life)
@@ -278,6 +286,7 @@ class Runtime:
         if supervisor := self._pods.get(identity.pod_uid):
             template = supervisor.spec.template
             await supervisor.halt()
+            self._require_answers()
             await supervisor.end(template.termination_grace_seconds if grace_seconds is None else grace_seconds)
             return
         found = (await self._found()).get(identity.pod_uid)
@@ -290,6 +299,11 @@ class Runtime:
         if supervisor is None:
             raise NoSuchPodError(f"pod {identity.pod_name} ({identity.pod_uid}) is not kept on this machine")
         return supervisor
+
+    def _require_answers(self) -> None:
+        """Not to wait again, for a minute perhaps, for a Podman that is known to hang."""
+        if not self._answers:
+            raise RuntimeUnavailableError.at(self._api.socket, "no answer")
 
     def _happened(self, event: ContainerEvent) -> None:
         self._wakeups.wake(event.container_id)

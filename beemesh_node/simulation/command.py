@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
+from beemesh_node.simulation.picture import picture
 from beemesh_node.simulation.report import report
-from beemesh_node.simulation.run import Scenario, Simulation
+from beemesh_node.simulation.run import Outcome, Scenario, Simulation
+from beemesh_node.simulation.scale import SIZES, Point, measure, table
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,23 +18,39 @@ from beemesh_node.simulation.run import Scenario, Simulation
 @click.option("--minutes", type=click.FloatRange(0.1), default=5, show_default=True, help="Of virtual time.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Decides everything.")
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Simulate so many, from --seed on.")
+@click.option("--workloads", type=click.IntRange(0), default=0, help="Declared at first; 0: one for three machines.")
+@click.option("--scale", is_flag=True, help=f"Also measure what meshes of up to {SIZES[-1]} machines cost.")
 @click.option(
-    "--workloads", type=click.IntRange(0), default=0, help="Declared at the beginning; 0: a third of machines."
+    "--picture", "drawn", type=click.Path(path_type=Path, dir_okay=False), help="Draw an SVG of the last run."
 )
-def simulate(machines: int, minutes: float, seed: int, seeds: int, workloads: int) -> None:
+def simulate(
+    machines: int, minutes: float, seed: int, seeds: int, workloads: int, scale: bool, drawn: Path | None
+) -> None:
     """Simulate a mesh with everything that may go wrong, and check what may never happen.
 
     Exits with 1 if it happened all the same; the report then has the command that replays it.
     """
-    failed = []
+    failed: list[str] = []
     for number in range(seed, seed + seeds):
-        scenario = Scenario(number, machines, minutes, workloads)
-        outcome = Simulation(scenario, lambda text: click.echo(text, err=True)).run()
-        click.echo(report(outcome))
+        outcome = _run(Scenario(number, machines, minutes, workloads))
         if outcome.violations:
-            failed.append(scenario.command)
+            failed.append(outcome.scenario.command)
+    points: list[Point] = []
+    if scale:
+        points = measure(SIZES, seed)
+        click.echo(table(points))
+    if drawn is not None:
+        drawn.parent.mkdir(parents=True, exist_ok=True)
+        drawn.write_text(picture(outcome, points), "utf-8")
+        click.echo(f"drawn: {drawn}")
     if failed:
         click.echo("\nreplay what failed with:")
         for command in failed:
             click.echo(f"  {command}")
         sys.exit(1)
+
+
+def _run(scenario: Scenario) -> Outcome:
+    outcome = Simulation(scenario, lambda text: click.echo(text, err=True)).run()
+    click.echo(report(outcome))
+    return outcome

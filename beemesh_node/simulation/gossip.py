@@ -42,6 +42,10 @@ class Gossip(ABC):
         """A machine is gone and will never be back."""
 
     @abstractmethod
+    def resumed(self, machine: Machine) -> None:
+        """A machine goes on that stood still."""
+
+    @abstractmethod
     def looked(self, machine: Machine) -> None:
         """A core has taken in an event."""
 
@@ -59,16 +63,22 @@ class Pairwise(Gossip):
     """Each presence goes to each machine by itself, with all the faults of the network."""
 
     machines: Mapping[MachineId, Machine]
+    least_lifetime: float = 0.0
+    """Seconds for which a presence holds at least."""
 
     def table(self, machine: MachineId) -> MemberTable:
         """Return an empty table: presences fill it."""
-        return MemberTable(machine)
+        return MemberTable(machine, self.least_lifetime)
 
     def came(self, machine: Machine) -> None:
         """Nothing more: the machine speaks at once."""
 
     def removed(self, machine: MachineId) -> None:
         """Nothing more: nobody sends to it."""
+
+    def resumed(self, machine: Machine) -> None:
+        """Have it speak: it hears that it was held dead."""
+        machine.announce()
 
     def looked(self, machine: Machine) -> None:
         """Nothing more: everybody hears everything."""

@@ -84,6 +84,8 @@ class Machine:
     """How many messages left this machine for one other, questions and answers; not what it told everybody."""
     watchers: list[Callable[[Machine, fx.Effect], None]] = field(default_factory=list)
     """Called with each effect before it is performed."""
+    falls: list[Callable[[Machine, bool], None]] = field(default_factory=list)
+    """Called when the daemon ends or stands still; the flag says whether its connections were closed by that."""
     keepers: list[Callable[[Machine, Uid], None]] = field(default_factory=list)
     """Called with each record that is written to the disk."""
     paused: bool = False
@@ -141,19 +143,28 @@ class Machine:
         self.world.after(speaks, lambda: self._alive(lambda: self._announce(life)))
 
     def stop_daemon(self) -> None:
-        """Kill the daemon; pods run on."""
+        """Kill the daemon; pods run on. Its connections are closed at once."""
+        self._end(closed=True)
+
+    def _end(self, *, closed: bool) -> None:
         self._life += 1
         self.core, self.paused = None, False
         self._inbox.clear()
+        self._fall(closed)
+
+    def _fall(self, closed: bool) -> None:
+        for told in self.falls:
+            told(self, closed)
 
     def crash(self) -> None:
-        """Lose power."""
-        self.stop_daemon()
+        """Lose power, and say nothing."""
+        self._end(closed=False)
         self.runtime.crash()
 
     def pause(self) -> None:
         """Let the daemon stand still."""
         self.paused = self.core is not None
+        self._fall(False)
 
     def resume(self) -> None:
         """Let it go on: with what has arrived meanwhile, and what was due."""
@@ -161,6 +172,7 @@ class Machine:
         waiting, self._inbox = self._inbox, []
         for happen in waiting:
             self._alive(happen)
+        self.gossip.resumed(self)
 
     def set_wall_clock(self, offset: float) -> None:
         """Have the wall clock show `offset` seconds more than the truth."""

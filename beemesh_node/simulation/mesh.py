@@ -33,7 +33,7 @@ class Mesh:
     """Clocks of machines run by up to this share faster or slower than the world's."""
 
     def __post_init__(self) -> None:
-        self.gossip = Pairwise(self.machines)
+        self.gossip = Pairwise(self.machines, self.config.least_lifetime)
 
     def add(
         self,
@@ -76,7 +76,7 @@ class Mesh:
     def large(cls, count: int, world: World, config: Config | None = None, drift: float = 0.0) -> Mesh:
         """Make a mesh of so many machines that their gossip is modelled as a whole: they have known each other long."""
         mesh = cls(world, config if config is not None else Config(), drift=drift)
-        gossip = SharedGossip(world, mesh.machines, Shared(mesh.config.guardians))
+        gossip = SharedGossip(world, mesh.machines, Shared(mesh.config.guardians), mesh.config.least_lifetime)
         mesh.gossip = gossip
         for number in range(count):
             mesh.add(f"m{number}", boot=False)

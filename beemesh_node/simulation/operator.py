@@ -69,6 +69,13 @@ class Operator:
         for _ in range(count):
             self._create(f"w{len(self._generations)}")
 
+    def declare_alike(self, count: int, replicas: int) -> None:
+        """Declare so many workloads of so many replicas, none of them leased."""
+        for number in range(count):
+            declaration = declared(f"alike-{number}", replicas)
+            if self._bring(declaration):
+                self.live[declaration.name] = declaration
+
     @property
     def voters(self) -> frozenset[MachineId]:
         """The machines on which leases of what is declared depend."""

@@ -31,6 +31,7 @@ def report(outcome: Outcome) -> str:
         f"  calm to declared    {spread(outcome.converged)}",
         f"  messages/machine/s  mean {rates.mean:.2f}, most {rates.most:.1f} over 10 s; "
         f"presences heard {outcome.presences:.1f}",
+        f"  machines watched    mean {outcome.watched[0]:.2f}, most {outcome.watched[1]}",
         f"  questions           {asked}",
         f"  asked per assigned  {outcome.bids_per_task:.1f}",
         f"  violations          {len(outcome.violations) or 'none'}",

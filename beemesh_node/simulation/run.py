@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from beemesh_node.healing.config import Config
+from beemesh_node.membership.cadence import WATCHED_LEAST
 from beemesh_node.protocol.ids import Uid
+from beemesh_node.simulation.beats import Beats
 from beemesh_node.simulation.census import Census, Tally, Times
 from beemesh_node.simulation.checks import Checks, Rates
 from beemesh_node.simulation.machine import Machine
@@ -63,6 +66,8 @@ class Outcome:
     messages: Counter[str] = field(default_factory=Counter)
     presences: float = 0.0
     """Presences that each machine heard in a second, in an undivided mesh."""
+    watched: tuple[float, int] = (0.0, 0)
+    """Machines that one watches, on average and at most: each beats to it."""
     pods: int = 0
     """Most that ran at one time."""
     steps: int = 0
@@ -84,6 +89,7 @@ class Simulation:
     mesh: Mesh = field(init=False)
     census: Census = field(init=False)
     checks: Checks = field(init=False)
+    beats: Beats = field(init=False)
     trouble: Trouble = field(init=False)
     operator: Operator = field(init=False)
     outcome: Outcome = field(init=False)
@@ -94,12 +100,13 @@ class Simulation:
         scenario = self.scenario
         world = World(scenario.seed)
         make = Mesh.of if scenario.machines <= PAIRWISE else Mesh.large
-        self.mesh = make(scenario.machines, world, drift=DRIFT)
+        self.mesh = make(scenario.machines, world, Config(least_lifetime=WATCHED_LEAST), drift=DRIFT)
         self.census = Census(lambda: world.now)
         self.checks = Checks(world, self.census)
+        self.beats = Beats(self.mesh)
         self.census.twice = self._twice
         self.operator = Operator(self.mesh, self.census, scenario.most_replicas)
-        self.trouble = Trouble(self.mesh, self._enlist, self._removed, lambda: self.operator.voters)
+        self.trouble = Trouble(self.mesh, self.beats, self._enlist, self._removed, lambda: self.operator.voters)
         self.outcome = Outcome(scenario)
         for machine in self.mesh.machines.values():
             self._enlist(machine)
@@ -164,9 +171,11 @@ class Simulation:
     def _enlist(self, machine: Machine) -> None:
         self.census.enlist(machine)
         self.checks.enlist(machine)
+        self.beats.enlist(machine)
 
     def _removed(self, machine: Machine) -> None:
         self.checks.forget(machine)
+        self.beats.forget(machine)
         self._gone.update(machine.asked)
 
     def _summary(self) -> Outcome:
@@ -175,5 +184,6 @@ class Simulation:
         outcome.trouble, outcome.pods = self.trouble.counts, self.census.most_pods
         outcome.steps, outcome.virtual = world.steps, world.now
         outcome.messages = sum((machine.asked for machine in self.mesh.machines.values()), self._gone)
+        outcome.watched = self.beats.per_machine()
         outcome.presences = self.mesh.gossip.spoken / world.now
         return outcome

@@ -82,14 +82,14 @@ class SharedTable(MemberTable):
         return Change.JOINED
 
     def remove(self, machine: MachineId) -> bool:
-        """Strike off a machine; the shared list drops it with the last that knew it."""
+        """Strike off a machine; the shared list drops one that will never be back with the last that knew it."""
         if machine == self.me or machine not in self:
             return False
         lacking = self.shared.lacking[machine]
         self.unknown.add(machine)
         lacking.add(self.me)
         self._version += 1
-        if len(lacking) >= len(self.shared.tables) - 1:
+        if machine not in self.shared.tables and len(lacking) >= len(self.shared.tables):
             self.shared.drop_unknown(machine)
         return True
 
@@ -160,6 +160,8 @@ class SharedGossip(Gossip):
     world: World
     machines: Mapping[MachineId, Machine]
     shared: Shared
+    least_lifetime: float = 0.0
+    """Seconds for which a presence holds at least."""
     curious: set[MachineId] = field(default_factory=set)
     """Machines whose core waits for one that can take a replica: news of what others offer matter to them."""
     _told: dict[MachineId, float] = field(default_factory=dict)
@@ -177,8 +179,9 @@ class SharedGossip(Gossip):
             self.shared.lacking[machine.id] = set()
         for machine in self.machines.values():
             speaks = self.world.random.uniform(0, period)
-            self._told[machine.id] = speaks - period
-            self.world.at(speaks - period + lifetime(period), partial(self._count_silence, machine.id, speaks - period))
+            spoke = self._told[machine.id] = speaks - period
+            silent = spoke + lifetime(period, self.least_lifetime)
+            self.world.at(silent, partial(self._count_silence, machine.id, spoke))
             machine.boot(speaks)
 
     def table(self, machine: MachineId) -> MemberTable:
@@ -207,6 +210,11 @@ class SharedGossip(Gossip):
             self.shared.lacking[other].discard(machine)
         self.curious.discard(machine)
 
+    def resumed(self, machine: Machine) -> None:
+        """Have it speak if somebody holds it dead: it hears of that."""
+        if self.shared.lacking.get(machine.id):
+            machine.announce()
+
     def looked(self, machine: Machine) -> None:
         """Note whether the core of a machine waits for others to have room."""
         if machine.core is not None and machine.core.lacks_room:
@@ -216,9 +224,9 @@ class SharedGossip(Gossip):
 
     def reunited(self) -> None:
         """Have machines speak that can reach again who had not heard them: links have come back."""
-        for machine, deaf in list(self._deaf.items()):
-            if deaf:
-                self.world.after(self.world.random.uniform(0.01, CONNECT_TIME), self.machines[machine].announce)
+        for machine in list(self.machines.values()):
+            if self._deaf.get(machine.id) or self.shared.lacking.get(machine.id):
+                self.world.after(self.world.random.uniform(0.01, CONNECT_TIME), machine.announce)
 
     def tell(self, machine: Machine, said: Member) -> None:
         """Flood a presence."""
@@ -242,7 +250,7 @@ class SharedGossip(Gossip):
             for other in sorted(news):
                 if other != me:
                     self.machines[other].tell(MemberSeen(said))
-        self.world.after(lifetime(said.period), partial(self._count_silence, me, now))
+        self.world.after(lifetime(said.period, self.least_lifetime), partial(self._count_silence, me, now))
 
     def _hears(self, listener: Machine, speaker: MachineId) -> bool:
         peer = self.machines.get(speaker)

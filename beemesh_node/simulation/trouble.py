@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from beemesh_node.protocol.ids import MachineId
+from beemesh_node.simulation.beats import Beats
 from beemesh_node.simulation.machine import Machine
 from beemesh_node.simulation.mesh import Mesh
 from beemesh_node.simulation.network import Faults
@@ -22,6 +23,7 @@ class Trouble:
     """Breaks things of a mesh, and mends them."""
 
     mesh: Mesh
+    beats: Beats
     added: Callable[[Machine], None]
     """Told of a machine that has come in place of another."""
     removed: Callable[[Machine], None]
@@ -120,6 +122,7 @@ class Trouble:
         machines = list(self.mesh.machines)
         most = max(1, min(len(machines) // 2, 40))
         island = world.network.part(world.random.sample(machines, world.random.randint(1, most)), mute=mute)
+        self.beats.parted()
         return self._later(world.random.expovariate(1 / 15), lambda: self._rejoin(island))
 
     def _mute_island(self) -> bool:

@@ -241,6 +241,10 @@ class PodSpec:
 
 RUNTIME_UNAVAILABLE = "RuntimeUnavailable"
 """Reason of a container that does not run, and that its machine cannot start because its Podman does not answer."""
+DISK_PRESSURE = "DiskPressure"
+"""Reason of a container that its machine cannot start because a disk is full (Kubernetes' word)."""
+MACHINE_FAULTS = frozenset((RUNTIME_UNAVAILABLE, DISK_PRESSURE))
+"""Reasons that lie in the machine: on another one the container may run."""
 
 
 class PodPhase(StrEnum):

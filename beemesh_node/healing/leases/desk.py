@@ -35,6 +35,7 @@ class Desk:
         for each in held:
             self._voters[each.uid] = Voter.restarted(self.context.me, each, now)
             self._written[each.uid] = each
+            self._tell_homes(each)
 
     def requested(self, machine: MachineId, request: LeaseRequest, now: float) -> LeaseReply:
         """Answer for a lease."""
@@ -93,12 +94,6 @@ class Desk:
         """Whether volumes of a declaration's slots are on this machine, as far as it has heard."""
         return any(mark.home == self.context.me for mark in self.marks(uid))
 
-    def home(self, uid: Uid, slot: int) -> str:
-        """Return the machine that holds the volumes of a slot, as far as this voter knows; else nothing."""
-        voter = self._voters.get(uid)
-        mark = voter.marks.get(slot) if voter is not None else None
-        return mark.home if mark is not None else ""
-
     def _voter(self, uid: Uid, now: float) -> Voter | None:
         voter, declaration = self._voters.get(uid), self.context.declarations.get(uid)
         if voter is None and declaration is not None and declaration.voters:
@@ -106,8 +101,12 @@ class Desk:
             self._voters[uid] = voter
         return voter
 
+    def _tell_homes(self, held: HeldVoter) -> None:
+        self.context.homes.update({(held.uid, mark.slot): MachineId(mark.home) for mark in held.marks if mark.home})
+
     def _persist(self, voter: Voter) -> None:
         held = voter.held
         if self._written.get(voter.uid) != held:
             self._written[voter.uid] = held
+            self._tell_homes(held)
             self.context.outbox.emit(PersistVoter(held))

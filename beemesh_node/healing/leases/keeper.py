@@ -116,6 +116,7 @@ class Keeper:
             self.context.outbox.ask(question.voter, question.request, ASK_TIMEOUT, then, now)
         if lease.end > -inf and now >= lease.end_pod_at and claim.stage not in (Stage.STOPPING, Stage.OVER):
             majority, count = lease.voters.majority, len(lease.voters.members)
+            self.context.tallies.leases_lost += 1
             self.end(claim, f"its lease was not renewed: {majority} of {count} voters are needed", now)
         self._arm(pod_uid, lease, claim, now)
 
@@ -134,6 +135,7 @@ class Keeper:
             return
         before = lease.end
         reply = answer if isinstance(answer, LeaseReply) else None
+        self.context.tallies.lease_answered(reply)
         for release in lease.answered(question, reply, now):
             self._release(lease, release)
         if reply is not None:
@@ -151,9 +153,11 @@ class Keeper:
             claim.home = self.context.me
             self.bound(lease.uid, SlotMark(lease.slot, lease.term, claim.home), now)
         if claim.pod_uid in self._begun:
+            self.context.tallies.lease_renewals += 1
             outbox.emit(SetGuard(identity, lease.end))
         elif claim.stage is Stage.STARTING:
             self._begun.add(claim.pod_uid)
+            self.context.tallies.leases_taken += 1
             claim.reason, claim.message = "", ""
             outbox.emit(StartPod(identity, lease.end, lease.term))
 

@@ -156,12 +156,14 @@ class TestRebalance:
     def test_moves_and_says_where_from_and_to(self, beectl, mesh, web):
         m1, m2 = self.crowd(mesh, web), mesh.named("m2")
 
-        def move(fake):
-            going = [pod for pod in fake.pods if pod.leaving]
-            fake.pods = [pod for pod in fake.pods if not pod.leaving]
-            m2.pods = [mesh.report(web, pod.claim.slot, m2, pod_uid=f"new-{pod.claim.slot}") for pod in going]
+        def begin(fake):
+            slots = [pod.claim.slot for pod in fake.pods if pod.leaving]
+            m2.pods = [mesh.report(web, slot, m2, pod_uid=f"new-{slot}") for slot in slots]
 
-        m1.looked = [nothing, nothing, move]
+        def end(fake):
+            fake.pods = [pod for pod in fake.pods if not pod.leaving]
+
+        m1.looked = [nothing, begin, end]
         out = beectl("rebalance", "--all").stdout
         assert out.count("moved from m1 to m2") == 2
 

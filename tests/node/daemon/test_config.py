@@ -25,6 +25,15 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> N
         ("- a list", "keys and values"),
         ("{", "not YAML"),
         ("taints: [{key: a, effect: Maybe}]", "taints"),
+        ("metrics: 9460", "metrics"),
+        ("metrics: '9460'", "127.0.0.1:9460"),
+        ("metrics: localhost:9460", "127.0.0.1:9460"),
+        ("metrics: 0.0.0.0:9460", "can be reached by others"),
+        ("metrics: '[::]:9460'", "can be reached by others"),
+        ("metrics: 192.0.2.1:9460", "can be reached by others"),
+        ("metrics: 127.0.0.1:0", "no port"),
+        ("metrics: 127.0.0.1:65536", "no port"),
+        ("metrics: '127.0.0.1:'", "no port"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, text: str, named: str) -> None:
@@ -33,6 +42,19 @@ def test_a_wrong_value_is_named(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named) as caught:
         load_config(path, {})
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("", None),
+        ("127.0.0.1:9460", ("127.0.0.1", 9460)),
+        ("127.8.0.1:1", ("127.8.0.1", 1)),
+        ("[::1]:9460", ("::1", 9460)),
+    ],
+)
+def test_metrics_are_served_to_this_machine_alone(text: str, address: tuple[str, int] | None) -> None:
+    assert load_config(None, {"BEEMESHD_METRICS": f"'{text}'"}).metrics_address == address
 
 
 def test_a_missing_or_huge_or_binary_file_is_said(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from beemesh_node.messaging.exchange import Exchange
 from beemesh_node.messaging.local import LocalMember
 from beemesh_node.network.api import Gossip, PeerEvent, Validator, Verdict
 from beemesh_node.protocol.ids import MachineId, PeerId
-from beemesh_node.protocol.messages import DeathNotice, Leaving, Presence, Taint
+from beemesh_node.protocol.messages import Death, DeathNotice, Leaving, Presence, Taint
 from tests.node.protocol.mesh import NOW, Member, Mesh
 from tests.node.workloads.reports import PRESENCE
 
@@ -59,17 +59,24 @@ class Air:
         return receive
 
 
-class Believing:
-    """Detection that holds nobody dead."""
+@dataclass
+class Detecting:
+    """Detection that believes what it is told to, and remembers what it heard."""
+
+    believing: bool = True
+    gone: list[MachineId] = field(default_factory=list)
+    accusations: list[tuple[MachineId, DeathNotice]] = field(default_factory=list)
+    lives: list[Life] = field(default_factory=list)
 
     def present(self, machine: MachineId, life: Life, sequence: int) -> bool:
-        return True
+        self.lives.append(life)
+        return self.believing
 
     def left(self, machine: MachineId) -> None:
-        pass
+        self.gone.append(machine)
 
     def accused(self, accuser: MachineId, notice: DeathNotice) -> None:
-        pass
+        self.accusations.append((accuser, notice))
 
     def neighbours(self) -> frozenset[MachineId]:
         return frozenset()
@@ -93,7 +100,7 @@ class Speaker:
         told = replace(PRESENCE, statement=self.local.session.statement_bytes, sequence=self._sequence, period_ms=1000)
         return self.seal(replace(told, **changes))
 
-    def seal(self, payload: Presence | Leaving) -> bytes:
+    def seal(self, payload: Presence | Leaving | DeathNotice) -> bytes:
         sealer = self.local.sealer
         return sealer.sign(sealer.broadcast(payload, EPOCH, NOW))
 
@@ -106,6 +113,7 @@ class Listener:
     air: Air = field(default_factory=Air)
     events: list[Event] = field(default_factory=list)
     periods: list[int] = field(default_factory=list)
+    detecting: Detecting = field(default_factory=Detecting)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -113,7 +121,7 @@ class Listener:
         self.member.add_epoch(EPOCH)
         exchange = Exchange(self.air, self.member, relays=False)  # type: ignore[arg-type]
         air: Any = self.air
-        service = PresenceService(air, self.member, exchange, self._describe, self._put, Believing())
+        self.service = service = PresenceService(air, self.member, exchange, self._describe, self._put, self.detecting)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(service.run)
             await trio.testing.wait_all_tasks_blocked()
@@ -227,3 +235,34 @@ async def test_a_presence_with_a_statement_that_is_none_is_rejected(mesh: Mesh, 
         assert await listener.hear(speaker.says(statement=statement)) is Verdict.REJECT
         assert not listener.events
         assert not listener.air.wanted
+
+
+async def test_death_notices_are_handed_on_with_who_signed_them(mesh: Mesh, speakers: list[Speaker]) -> None:
+    listener = Listener(mesh)
+    notice = DeathNotice((Death("somebody", 7, 1, "silent"),))
+    async with listener.running():
+        listener.meet(speakers[0])
+        forged = speakers[0].seal(notice)
+        forged = forged[:200] + bytes([forged[200] ^ 1]) + forged[201:]
+        assert await listener.hear(forged) is Verdict.REJECT
+        assert await listener.hear(speakers[0].seal(notice)) is Verdict.ACCEPT
+    assert listener.detecting.accusations == [(speakers[0].credentials.certificate.machine_id, notice)]
+
+
+async def test_who_is_held_dead_does_not_count(mesh: Mesh, speakers: list[Speaker]) -> None:
+    listener = Listener(mesh, detecting=Detecting(believing=False))
+    async with listener.running():
+        listener.meet(speakers[0])
+        assert await listener.hear(speakers[0].says(incarnation=3)) is Verdict.ACCEPT
+    assert listener.events == []
+    assert Life(PRESENCE.started_at, 3) in listener.detecting.lives
+
+
+async def test_this_machine_contradicts_at_once(mesh: Mesh, autojump_clock: trio.testing.MockClock) -> None:
+    listener = Listener(mesh)
+    async with listener.running():
+        began = trio.current_time()
+        listener.service.contradict(1)
+        while listener.service.own is None or listener.service.own.incarnation != 1:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        assert trio.current_time() - began <= service_module.SHORTEST_GAP + 0.02

@@ -19,13 +19,17 @@ from beemesh_node.protocol.messages import (
     ClaimReply,
     ClaimReport,
     ClaimsQuery,
+    EventReport,
     KeepQuery,
     KeepReply,
+    Maintenance,
+    MoveRequest,
     NoReason,
     Refusal,
     Requirements,
     SlotAttempt,
     SlotRefusal,
+    Taint,
     Task,
 )
 from beemesh_node.simulation.mesh import Mesh
@@ -52,6 +56,7 @@ declarations = st.builds(
     max_unavailable=st.integers(0, 3),
     min_ready_seconds=st.sampled_from([0, 5]),
     progress_deadline_seconds=st.sampled_from([0, 3, 600]),
+    requirements=st.sampled_from([Requirements(3000, GIB), Requirements(100, GIB, priority=5)]),
 )
 refs = st.builds(ref, st.integers(-2, 7), st.integers(0, 2), machines, revisions, uids)
 slots = st.lists(st.builds(SlotAttempt, numbers, numbers), max_size=4).map(tuple)
@@ -70,8 +75,13 @@ reports = st.builds(
     st.just(()),
     st.booleans(),
     numbers,
+    st.sampled_from(["", "moved"]),
 )
 many_reports = st.lists(reports, max_size=4).map(tuple)
+many_events = st.lists(
+    st.builds(EventReport, uids, *(st.text(max_size=2) for _ in range(6)), machines, numbers, numbers, numbers),
+    max_size=3,
+).map(tuple)
 members = st.builds(
     member,
     machines,
@@ -79,6 +89,7 @@ members = st.builds(
     guardian=st.booleans(),
     ready=st.booleans(),
     unschedulable=st.booleans(),
+    taints=st.sampled_from([(), (Taint("a", "", "NoExecute"),)]),
     cpu_reserved=numbers,
     memory_allocatable=st.one_of(numbers, st.just(8 * GIB)),
 )
@@ -86,8 +97,9 @@ tokens = st.integers(0, 40).map(Token)
 pods = st.builds(
     lambda r, pod, ready: status(identity_of(r, pod), ready=ready), refs, st.text("12", max_size=1), st.booleans()
 )
-tasks = st.builds(Task, st.binary(max_size=2), uids, numbers, numbers, st.builds(Requirements, numbers, numbers))
-bids = st.builds(Bid, st.binary(max_size=2), numbers, numbers, numbers, refusals)
+needed = st.builds(Requirements, numbers, numbers, priority=numbers)
+tasks = st.builds(Task, st.binary(max_size=2), uids, numbers, numbers, needed)
+bids = st.builds(Bid, st.binary(max_size=2), numbers, numbers, numbers, refusals, numbers, numbers)
 assigned = st.builds(
     AssignmentReply,
     st.lists(numbers, max_size=3).map(tuple),
@@ -107,7 +119,9 @@ happenings = st.one_of(
     st.builds(ev.RecordHeld, uids, machines, numbers, st.booleans(), st.binary(max_size=1)),
     st.builds(ev.RecordErased, uids, st.integers(0, 2)),
     st.builds(ev.Asked, tokens, machines, questions),
-    st.builds(ev.AssignmentOffered, tokens, machines, declarations, slots),
+    st.builds(ev.Asked, tokens, machines, st.builds(MoveRequest, st.lists(refs, max_size=3).map(tuple))),
+    st.builds(ev.MaintenanceSet, st.sampled_from(Maintenance), st.sampled_from([None, 0, 5])),
+    st.builds(ev.AssignmentOffered, tokens, machines, declarations, slots, st.booleans()),
     st.builds(ev.ReleaseOffered, machines, refs, st.one_of(st.none(), refs)),
     st.builds(
         ev.Answered,
@@ -115,7 +129,7 @@ happenings = st.one_of(
         st.one_of(bids, assigned, st.builds(ClaimReply, many_reports), st.builds(KeepReply, st.booleans())),
     ),
     st.builds(ev.Unanswered, tokens, st.just("")),
-    st.builds(ev.ClaimsReported, machines, many_reports),
+    st.builds(ev.ClaimsReported, machines, many_reports, many_events),
     st.builds(ev.PodChanged, pods),
     st.builds(ev.PodStartFailed, st.text("12", max_size=1), st.just("x"), st.just(""), st.booleans()),
     st.builds(ev.PodEnded, st.text("12", max_size=1)),

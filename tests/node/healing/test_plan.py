@@ -7,6 +7,7 @@ from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.plan import ClaimView, plan
 from beemesh_node.protocol.ids import Uid
 from beemesh_node.protocol.messages import ClaimRef
+from beemesh_node.workloads.rollout import Rollout
 
 OLD, NEW = "old", "new"
 
@@ -204,3 +205,48 @@ def test_a_rollout_from_a_healthy_state_never_leaves_the_bounds(replicas, surge,
                 del model.claims[index]
             else:
                 model.claims[index] = replace(model.claims[index], ready=True, available=True)
+
+
+def test_an_old_holder_of_a_lease_goes_where_the_new_one_waits_for_it():
+    leased = declared(replicas=3, max_surge=0, max_unavailable=1, voters=("a", "b", "c"))
+    claims = [serving(0, OLD), claim(0, machine="b"), serving(1), serving(2, OLD), claim(2, machine="b")]
+    assert ended(plan(leased, claims)) == [(0, OLD, "a", None)], "one at a time"
+    assert not plan(replace(leased, voters=()), claims).end, "without leases it will be ready by itself"
+    assert plan(leased, claims[:3]).place == (2,), "what waits does not take the room of others"
+
+
+def ordered(**fields):
+    return declared(kind="StatefulSet", max_surge=0, max_unavailable=1, rollout=Rollout.ORDERED, **fields)
+
+
+def test_in_order_a_slot_begins_once_those_before_it_are_available():
+    three = ordered(replicas=3)
+    assert plan(three, []).place == (0,)
+    assert plan(three, [claim(0)]).place == ()
+    assert plan(three, [serving(0)]).place == (1,)
+    assert plan(three, [serving(0), serving(2)]).place == (1,)
+    assert plan(replace(three, rollout=Rollout.PARALLEL), []).place == (0, 1, 2)
+
+
+def test_in_order_slots_end_from_the_highest_one_after_the_other():
+    one = ordered(replicas=1)
+    claims = [serving(slot) for slot in range(3)]
+    assert [slot for slot, *_ in ended(plan(one, claims))] == [2]
+    assert ended(plan(one, [*claims[:2], claim(2, stopping=True)])) == []
+    assert [slot for slot, *_ in ended(plan(one, claims[:2]))] == [1]
+    assert plan(one, claims).outdated == 2
+    assert [slot for slot, *_ in ended(plan(replace(one, rollout=Rollout.PARALLEL), claims))] == [2, 1]
+
+
+def test_a_change_of_a_stateful_set_begins_with_the_highest_slot():
+    claims = [serving(slot, OLD) for slot in range(3)]
+    assert [slot for slot, *_ in ended(plan(ordered(replicas=3), claims))] == [2]
+    assert ended(plan(ordered(replicas=3), [*claims[:2], claim(2)])) == [], "until its successor is ready"
+    assert [slot for slot, *_ in ended(plan(ordered(replicas=3), [*claims[:2], serving(2)]))] == [1]
+
+
+def test_recreate_ends_all_at_once_and_begins_when_all_have_ended():
+    both = declared(replicas=2, max_surge=0, max_unavailable=2, rollout=Rollout.RECREATE)
+    assert [slot for slot, *_ in ended(plan(both, [serving(0, OLD), serving(1, OLD)]))] == [0, 1]
+    assert plan(both, [claim(1, OLD, stopping=True)]).place == ()
+    assert plan(both, []).place == (0, 1)

@@ -320,7 +320,7 @@ def test_a_pod_that_its_machine_gave_up_makes_room_for_another_unless_it_is_not_
         assert not of(core.handle(PodChanged(evicted), NOW + 2), StopPod)
 
 
-def test_what_a_silent_podman_cannot_start_is_offered_to_others_and_what_runs_stays():
+def test_what_a_machine_cannot_start_is_offered_to_others_and_what_runs_stays():
     core = core_of("boss")
     served = running(core, slot=0)
     died = running(core, slot=1)
@@ -335,5 +335,7 @@ def test_what_a_silent_podman_cannot_start_is_offered_to_others_and_what_runs_st
     core.handle(PodChanged(status(died, ready=False, containers=(unheard,))), NOW + 2)
     assert leaving() == {1, 2}
     core.handle(LocalChanged(member("me"), address="10.0.0.1"), NOW + 3)
+    assert leaving() == {1}
+    core.handle(PodChanged(status(died)), NOW + 4)
     assert leaving() == set()
     assert served.pod_uid in {report.pod_uid for report in core.own_claims()}

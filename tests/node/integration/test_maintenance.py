@@ -66,8 +66,7 @@ def test_a_cordoned_machine_takes_nothing_until_it_is_uncordoned(grove: Grove) -
 @pytest.mark.usefixtures("back_to_use")
 def test_a_drain_moves_every_replica_and_the_workload_serves_on(grove: Grove) -> None:
     admin = grove.admin
-    ready = {"exec": {"command": ["true"]}, "periodSeconds": 1}
-    admin.apply(roaming("moving", 3, readinessProbe=ready))
+    admin.apply(roaming("moving", 3))
     drained = _occupied(grove, "moving")
     here = {pod["metadata"]["name"] for pod in _pods_on(grove, drained, "moving")}
     dry = admin.run("drain", drained.name, "--dry-run").out

@@ -229,3 +229,36 @@ async def test_a_reader_that_never_returns_ends_the_write(autojump_clock: object
         with pytest.raises(BaseLibp2pError, match="read nothing"):
             await stream.write(bytes(1 << 20))
         assert trio.current_time() - started < paused_reader.PATIENCE + 1
+
+
+@pytest.mark.parametrize("without", [NONE, ("paused-reader",)])
+async def test_reading_a_few_bytes_is_not_announced(autojump_clock: object, without: tuple[str, ...]) -> None:
+    async with connection(without=without) as (a, b, _):
+        stream = await a.open_stream()
+        accepted = await b.accept_stream()
+        announced: list[int] = []
+        updating = b.streams[accepted.stream_id].send_window_update
+
+        async def update(size: int, **options: Any) -> None:
+            announced.append(size)
+            await updating(size, **options)
+
+        accepted.send_window_update = update
+        for _ in range(100):
+            await stream.write(b"beat")
+            assert await accepted.read(4) == b"beat"
+        assert (len(announced) == 100) is bool(without)
+        assert bool(announced) is bool(without)
+
+
+@pytest.mark.parametrize("size", [100, 65536])
+async def test_windows_open_again_however_much_is_read_at_once(autojump_clock: object, size: int) -> None:
+    async with connection(capacity=1 << 20) as (a, b, _), trio.open_nursery() as nursery:
+        stream = await a.open_stream()
+        accepted = await b.accept_stream()
+        total = 600_000
+        nursery.start_soon(stream.write, bytes(total))
+        received = 0
+        with trio.fail_after(60):
+            while received < total:
+                received += len(await accepted.read(size))

@@ -137,6 +137,21 @@ def test_stubs_do_not_leak_to_others(tmp_path: Path) -> None:
     run(script)
 
 
+def test_what_others_use_for_themselves_is_real_before_and_after() -> None:
+    whole = """
+        import prometheus_client
+        {before}
+        import beemesh_node.network.library, beemesh_node.network.gossip, beemesh_node.network.kademlia
+        from prometheus_client import CollectorRegistry, Counter, generate_latest
+        registry = CollectorRegistry()
+        Counter("seen", "Real.", registry=registry).inc()
+        assert b"seen_total 1.0" in generate_latest(registry)
+        assert sys.modules["prometheus_client"].Counter is Counter
+    """
+    run(whole.format(before="import sys"))
+    run(whole.replace("import prometheus_client\n", "import sys\n", 1).format(before=""))
+
+
 def test_a_stub_that_is_called_says_so() -> None:
     script = """
         from beemesh_node.network.library import libp2p_parts

@@ -82,14 +82,22 @@ class PodmanService:
 
     def end_monitors(self) -> None:
         """End what Podman left to look after commands of `exec`: minutes later it would make its directories again."""
+        for pid, program in self.processes().items():
+            if program.endswith("conmon"):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def processes(self) -> dict[int, str]:
+        """Processes of Podman's that work on this storage, and their programs."""
+        found = {}
         for process in Path("/proc").iterdir():
             try:
                 words = (process / "cmdline").read_bytes().split(b"\0")
             except (OSError, ValueError):
                 continue
-            if words[0].endswith(b"conmon") and str(self.directory / "root").encode() in words:
-                with suppress(ProcessLookupError):
-                    os.kill(int(process.name), signal.SIGKILL)
+            if str(self.directory / "root").encode() in words:
+                found[int(process.name)] = words[0].decode(errors="replace")
+        return found
 
     def _command(self, *arguments: str) -> list[str]:
         own = {
@@ -102,10 +110,10 @@ class PodmanService:
         return ["podman", *places, *arguments]
 
 
-def make_service() -> PodmanService:
+def make_service(directory: Path | None = None) -> PodmanService:
     for program in ("podman", "busybox"):
         assert shutil.which(program), f"these tests need {program}: apt-get install podman busybox-static"
-    service = PodmanService(Path(tempfile.mkdtemp(prefix="bmrt-")))
+    service = PodmanService(directory or Path(tempfile.mkdtemp(prefix="bmrt-")))
     service.run("import", "-", IMAGE, stdin=busybox_image())
     service.run("import", "--change", "USER 1234", "-", USER_IMAGE, stdin=busybox_image())
     service.start()
@@ -119,13 +127,14 @@ def drop_service(service: PodmanService) -> None:
     service.run("network", "prune", "-f")
     service.run("rmi", "-af")
     service.end_monitors()
-    overlay = service.directory / "root" / "overlay"
+    storage = service.directory / "root"
     # conmon's clean-up of the last containers may still write beside us, and mount.
     for _ in range(50):
-        if os.path.ismount(overlay):
-            subprocess.run(["umount", "-l", str(overlay)], check=True)
+        for mounted in (storage / "overlay", storage):
+            if os.path.ismount(mounted):
+                subprocess.run(["umount", "-l", str(mounted)], check=True)
         shutil.rmtree(service.directory, ignore_errors=True)
-        if not service.directory.exists():
+        if not service.directory.exists() and not service.processes():
             return
         time.sleep(0.1)
     raise AssertionError(f"{service.directory} cannot be removed")

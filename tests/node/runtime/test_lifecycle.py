@@ -8,7 +8,17 @@ import trio
 import trio.testing
 
 from beemesh_node.runtime import LogOptions, NoSuchPodError, Runtime, RuntimeConfig, StartError, open_runtime
-from beemesh_node.workloads.pod import Container, ContainerPort, PodPhase, PodSpec, PullPolicy, RestartPolicy
+from beemesh_node.workloads.pod import (
+    Container,
+    ContainerPort,
+    EmptyDir,
+    PodPhase,
+    PodSpec,
+    PullPolicy,
+    RestartPolicy,
+    Volume,
+    VolumeMount,
+)
 from tests.node.runtime.podman_service import IMAGE, PodmanService
 from tests.node.runtime.pods import DEADLINE, bridged, idle, log_of, pod, run_in, shell, until
 
@@ -99,9 +109,13 @@ async def test_a_crashed_container_starts_again_with_a_clean_file_system_and_its
 
 
 async def test_a_second_crash_waits_in_crash_loop_back_off(runtime: Runtime) -> None:
-    spec = pod(shell("exit 1"))
+    spec = pod(
+        shell("test -e /w/first && echo second life; touch /w/first; exit 1", mounts=(VolumeMount("w", "/w"),)),
+        volumes=(Volume("w", EmptyDir()),),
+    )
     await runtime.start(spec)
     status = await until(runtime, spec, lambda status: status.containers[0].reason == "CrashLoopBackOff")
+    assert await log_of(runtime, spec, previous=True) == await log_of(runtime, spec) == "second life\n"
     assert status.containers[0].restart_count == 1
     assert "back-off 10 s" in status.containers[0].message
     assert status.phase is PodPhase.RUNNING

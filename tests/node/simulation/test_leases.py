@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from beemesh_node.healing.config import Config
 from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.leases.times import TTL
 from beemesh_node.healing.leases.voters import first_voters
@@ -19,7 +20,7 @@ from beemesh_node.workloads.rollout import Rollout
 
 from .support import change, declare
 
-SEEDS = range(4)
+SEEDS = range(2)
 
 
 @dataclass
@@ -44,9 +45,8 @@ class Twice:
 
 
 def stateful(mesh: Mesh, name: str = "db", **fields: Any) -> Declaration:
-    ids = sorted(mesh.machines)
     values = {"kind": "StatefulSet", "max_surge": 0, "max_unavailable": 1, "rollout": Rollout.ORDERED}
-    return declare(name, voters=first_voters(ids), **{**values, **fields})
+    return declare(name, **{"voters": first_voters(sorted(mesh.machines)), **values, **fields})
 
 
 def running(seed: int, machines: int = 3, **fields: Any) -> tuple[Mesh, Declaration, Twice]:
@@ -164,7 +164,48 @@ def test_a_slot_with_volumes_waits_for_the_machine_that_holds_them(seed: int) ->
     home.crash()
     mesh.world.run(10 * TTL)
     assert not mesh.pods(db.uid)
+    coordinator = mesh.guardians(db)[0].core
+    assert coordinator is not None
+    assert "its volumes are there" in coordinator.placement_message(db.uid)
     home.boot()
     assert mesh.until(db, 6 * TTL)
     assert [machine for machine, _ in mesh.pods(db.uid)] == [home]
+    assert not twice.moments
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_slots_with_volumes_go_back_each_to_its_own_machine(seed: int) -> None:
+    mesh, db, twice = running(seed, machines=5, replicas=3, binds=True, rollout=Rollout.PARALLEL)
+    where = {pod.status.identity.slot: machine.id for machine, pod in mesh.pods(db.uid)}
+    for machine in mesh.machines.values():
+        machine.crash()
+    mesh.world.run(5)
+    for machine in mesh.machines.values():
+        machine.disk.claims.clear()
+        machine.boot()
+    assert mesh.until(db, 10 * TTL)
+    assert {pod.status.identity.slot: machine.id for machine, pod in mesh.pods(db.uid)} == where
+    assert not twice.moments
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_voter_that_is_gone_for_good_is_replaced(seed: int) -> None:
+    mesh = Mesh.of(5, World(seed), Config(voter_patience=30.0))
+    db = stateful(mesh, replicas=1, voters=first_voters(sorted(mesh.machines)[:3]))
+    twice = Twice(mesh, db.uid)
+    mesh.apply(db)
+    assert mesh.until(db, 20)
+    ((holder, _),) = mesh.pods(db.uid)
+    lost = next(mesh.machines[voter] for voter in db.voters if voter != holder.id)
+    lost.crash()
+    mesh.world.run(400)
+    sets = [machine.disk.voter_sets.get(db.uid, ()) for machine in mesh.up()]
+    newest = max((each[-1] for each in sets if each), key=lambda voters: voters.number)
+    assert lost.id not in newest.members
+    assert len(newest.members) == 3
+    # The new voters are enough: of the first three now only one is left.
+    other = next(mesh.machines[voter] for voter in db.voters if voter not in (holder.id, lost.id))
+    other.crash()
+    mesh.world.run(10 * TTL)
+    assert mesh.as_declared(db)
     assert not twice.moments

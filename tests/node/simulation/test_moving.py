@@ -1,10 +1,16 @@
 """Machines that operators take out of use, and replicas that they move: nothing is ever missed for it."""
 
+from dataclasses import replace
+
 import pytest
 
-from beemesh_node.protocol.messages import Maintenance, PodTerm, Requirements
+from beemesh_node.healing import events as ev
+from beemesh_node.healing.leases.voters import first_voters
+from beemesh_node.protocol.messages import Maintenance, PodTerm, Requirements, Taint, Toleration
 from beemesh_node.simulation.mesh import Mesh
+from beemesh_node.simulation.runtime import Fate
 from beemesh_node.simulation.world import Faults, World
+from beemesh_node.workloads.rollout import Rollout
 
 from .support import MIB, Bounds, change, declare, watch_capacity
 
@@ -105,6 +111,20 @@ def test_a_drain_goes_on_after_the_daemon_was_restarted_in_it(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_broken_leaves_too_and_is_no_loss(seed):
+    mesh, web, drained = running(seed, replicas=3)
+    for machine in mesh.machines.values():
+        machine.runtime.fate = lambda _: Fate.NEVER_READY
+        for pod_uid in list(machine.runtime.pods):
+            machine.runtime.serve(pod_uid, False)
+    mesh.world.run(15)
+    drained.maintain(Maintenance.DRAIN)
+    assert mesh.world.run(60, lambda: pods_on(drained) == 0)
+    mesh.world.run(30)
+    assert len(mesh.pods(web.uid)) == 3
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_an_uncordoned_machine_keeps_what_has_not_left_yet(seed):
     mesh, web, drained = running(seed, replicas=8)
     drained.maintain(Maintenance.DRAIN)
@@ -174,3 +194,59 @@ def test_a_replica_that_cannot_be_moved_stays_after_a_while():
     more = change(web, replicas=2)
     mesh.apply(more)
     assert mesh.until(more, 10), "the machine takes replicas again"
+
+
+def leased(seed, **fields):
+    """A StatefulSet of which no slot may run twice."""
+    mesh = Mesh.of(4, World(seed))
+    values = {"kind": "StatefulSet", "max_surge": 0, "max_unavailable": 1, "replicas": 3, **fields}
+    db = declare("db", voters=first_voters(sorted(mesh.machines)), **values)
+    mesh.apply(db)
+    assert mesh.until(db, 60)
+    return mesh, db
+
+
+@pytest.mark.parametrize("rollout", [Rollout.ORDERED, Rollout.PARALLEL, Rollout.RECREATE])
+@pytest.mark.parametrize("seed", SEEDS[:4])
+def test_a_leased_slot_that_is_drained_never_runs_twice(seed, rollout):
+    mesh, db = leased(seed, rollout=rollout)
+    drained = mesh.pods(db.uid)[0][0]
+    twice = []
+
+    def check():
+        slots = [pod.status.identity.slot for _, pod in mesh.pods(db.uid) if pod.status.ready]
+        if len(slots) != len(set(slots)):
+            twice.append((mesh.world.now, slots))
+
+    mesh.world.after_each.append(check)
+    drained.maintain(Maintenance.DRAIN)
+    assert mesh.world.run(60, lambda: pods_on(drained) == 0 and mesh.as_declared(db))
+    assert not twice
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_taint_that_repels_what_runs_moves_it_and_what_tolerates_it_stays(seed):
+    tolerant = Requirements(100, 64 * MIB, tolerations=(Toleration("smoke", "Exists"),))
+    mesh, web, smoking = running(seed, replicas=8)
+    other = declare("other", replicas=8, requirements=tolerant)
+    mesh.apply(other)
+    assert mesh.until(other, 30)
+    here = {pod.status.identity.pod_uid for machine, pod in mesh.pods(other.uid) if machine is smoking}
+    bounds = Bounds(mesh, web)
+    smoking.member = replace(smoking.member, taints=(Taint("smoke", "", "NoExecute"),))
+    smoking.tell(ev.LocalChanged(smoking.member))
+    assert mesh.world.run(60, lambda: set(smoking.runtime.pods) == here and mesh.as_declared(web))
+    assert bounds.lacked == 0
+    assert mesh.as_declared(other)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_taint_that_goes_again_leaves_what_has_not_left_yet(seed):
+    mesh, web, smoking = running(seed, machines=1, replicas=2)
+    smoking.tell(ev.LocalChanged(replace(smoking.member, taints=(Taint("smoke", "", "NoExecute"),))))
+    mesh.world.run(5)
+    assert all(report.leaving == "its machine has the taint smoke:NoExecute" for report in smoking.core.own_claims())
+    smoking.tell(ev.LocalChanged(smoking.member))
+    mesh.world.run(5)
+    assert not any(report.leaving for report in smoking.core.own_claims())
+    assert mesh.as_declared(web)

@@ -1,0 +1,102 @@
+"""Daemons that are stopped for a second at random moments, on a busy computer: none may be held dead.
+
+python -m tests.benchmarks.pauses [--machines 5] [--minutes 200] [--busy 8] [--seed 1]
+
+A daemon is stopped (SIGSTOP) for one second, then left alone for at least one second; on average each is stopped every
+five. `--busy` processes that only compute run beside them: four for each processor are four times its load. Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from tests.node.integration.dying import deaths, time_ns
+from tests.node.integration.machine import BEEMESHD, Machine
+from tests.node.integration.mesh import Mesh
+from tests.node.integration.segment import Segment
+
+_NAMES = ("ash", "yew", "box", "bay", "asp", "elder", "rowan")
+_PAUSE, _REST = 1.0, 1.0
+_MEAN_REST = 4.0
+
+
+@dataclass
+class Victim:
+    """A machine, and when it is stopped or goes on next."""
+
+    machine: Machine
+    due: float
+    stopped: bool = False
+    pauses: int = field(default=0)
+
+
+def torment(machines: list[Machine], minutes: float, draw: Random) -> int:
+    """Stop daemons and let them go on, for so many minutes; return how often."""
+    end = time.monotonic() + minutes * 60
+    victims = [Victim(machine, time.monotonic() + draw.uniform(0, _MEAN_REST)) for machine in machines]
+    while time.monotonic() < end:
+        victim = min(victims, key=lambda each: each.due)
+        time.sleep(max(0.0, victim.due - time.monotonic()))
+        victim.stopped = not victim.stopped
+        os.kill(victim.machine.pid, signal.SIGSTOP if victim.stopped else signal.SIGCONT)
+        victim.pauses += victim.stopped
+        rest = _REST + draw.expovariate(1 / (_MEAN_REST - _REST))
+        victim.due = time.monotonic() + (_PAUSE if victim.stopped else rest)
+    for victim in victims:
+        os.kill(victim.machine.pid, signal.SIGCONT)
+    return sum(victim.pauses for victim in victims)
+
+
+def measure(count: int, minutes: float, busy: int, seed: int, niceness: int) -> None:
+    """Print what was suspected, and who was held dead."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bmp-")))
+        mesh = stack.enter_context(Mesh(directory, stack.enter_context(Segment()), "pauses"))
+        program = ("nice", "-n", str(niceness), *BEEMESHD)
+        machines = [mesh.add(name, program=program, podman=False) for name in _NAMES[:count]]
+        for machine in machines:
+            machine.configure(bootstrap=[other.multiaddr for other in machines if other is not machine])
+            machine.start()
+        for machine in machines:
+            machine.until(lambda status: status["detection"]["heard"] == min(count - 1, 5), "hears the others", 90.0)
+        for _ in range(busy):
+            burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            stack.callback(burner.kill)
+        time.sleep(3.0)
+        began, loads = time_ns(), [os.getloadavg()[0]]
+        pauses = torment(machines, minutes, Random(seed))
+        loads.append(os.getloadavg()[0])
+        time.sleep(3.0)
+        dead = {(line.facts["machine"], line.at_ns // 10**10) for each in machines for line in deaths(each, began)}
+        counted = [status["detection"] for machine in machines if (status := machine.status()) is not None]
+    suspicions = sum(each.get("suspicions", 0) for each in counted)
+    print(
+        f"{count} machines, {count * minutes:.0f} machine-minutes, load {loads[0]:.1f} to {loads[-1]:.1f}, seed {seed}:"
+    )
+    print(f"{pauses} pauses of {_PAUSE:g} s, {suspicions} suspicions, {len(dead)} machines held dead")
+
+
+def main() -> None:
+    """Measure as the command line says."""
+    parser = argparse.ArgumentParser(description="Pauses of a second must not evict anybody.")
+    parser.add_argument("--machines", type=int, default=5, choices=range(2, len(_NAMES) + 1))
+    parser.add_argument("--minutes", type=float, default=200.0)
+    parser.add_argument("--busy", type=int, default=4 * len(os.sched_getaffinity(0)))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--nice", type=int, default=-10, help="of the daemons, as their unit has it")
+    chosen = parser.parse_args()
+    measure(chosen.machines, chosen.minutes, chosen.busy, chosen.seed, chosen.nice)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Random walks: what must never happen is looked for in very many schedules of very bad luck."""
