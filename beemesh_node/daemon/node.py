@@ -41,7 +41,7 @@ from beemesh_node.daemon.questions import Questions
 from beemesh_node.daemon.registry import Registry
 from beemesh_node.daemon.self_description import SelfDescription
 from beemesh_node.daemon.state_key import StateKeyError, state_key
-from beemesh_node.daemon.store import CLAIMS, Store, StoreError, next_life
+from beemesh_node.daemon.store import CLAIMS, Store, StoreError, next_life, next_start
 from beemesh_node.daemon.streams import Streams
 from beemesh_node.daemon.ways import Ways
 from beemesh_node.healing.config import Config
@@ -179,7 +179,9 @@ class Node:
         )
         self._decisions = Decisions(Core(certificate.machine_id, core_config))
         self._exchange = Exchange(host, machine.member, relays=True)
-        self._description = SelfDescription(config, machine, host, self._decisions.core)
+        self._description = SelfDescription(
+            config, machine, host, self._decisions.core, next_start(store, machine.mesh_time())
+        )
         self._pods = Pods(self._description.runtime_config(), registry, self._decisions.put)
         self._description.pods = self._pods
         self._beats = Beats(certificate.machine_id, host, machine.member, self._decisions.put, nursery)

@@ -32,9 +32,10 @@ class SelfDescription:
     LOOK_EVERY = 2.0
     """Seconds between two looks at what changes without an event."""
 
-    def __init__(self, config: DaemonConfig, machine: LocalMachine, host: Host, core: Core) -> None:
+    def __init__(self, config: DaemonConfig, machine: LocalMachine, host: Host, core: Core, started_at: int) -> None:
+        """`started_at`: when the daemon started, mesh time in ms, greater than at any start before."""
         self._config, self._machine, self._host, self._core = config, machine, host, core
-        self._started_at = machine.mesh_time()
+        self._started_at = started_at
         self._info: RuntimeInfo | None = None
         self._images: frozenset[str] = frozenset()
         self._guards = False

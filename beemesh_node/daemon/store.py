@@ -33,6 +33,7 @@ FACTS = "facts"
 _TABLES = (RECORDS, BLOCKS, CLAIMS, VOTERS, VOTER_SETS, FACTS)
 _SCHEMA_VERSION = 1
 _LIFE = "life"
+_STARTED = "started"
 
 
 class StoreError(Exception):
@@ -122,6 +123,17 @@ def next_life(store: Store) -> int:
     life = int(store.get(FACTS, _LIFE) or b"0") + 1
     store.write({(FACTS, _LIFE): str(life).encode()})
     return life
+
+
+def next_start(store: Store, time_ms: int) -> int:
+    """Return `time_ms` (mesh time) as when the daemon started, or a moment after its last start if that is later.
+
+    Presences are ordered by it: after a clock was set back, a machine would else not be heard until time has caught up.
+    Raises `StoreError`.
+    """
+    started = max(time_ms, int(store.get(FACTS, _STARTED) or b"0") + 1)
+    store.write({(FACTS, _STARTED): str(started).encode()})
+    return started
 
 
 def _known(table: str) -> str:

@@ -67,14 +67,16 @@ def _member_state(member: Member) -> str:
 
 def _workload_state(context: Context, watch: Watch) -> str:
     planned = watch.now_planned
+    as_declared = watch.known and planned.complete and planned.available >= watch.declaration.replicas
+    if as_declared and planned.available:
+        return "complete"  # most are; to what is shadowed no replica is counted
     if not context.reigns(watch.declaration):
         return "shadowed"
     if watch.progress.failed:
         return "stopped"
     if watch.shortage:
         return "without_room"
-    complete = watch.known and planned.complete and planned.available >= watch.declaration.replicas
-    return "complete" if complete else "progressing"
+    return "complete" if as_declared else "progressing"
 
 
 def _phase(claim: LocalClaim) -> str:

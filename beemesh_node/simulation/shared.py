@@ -117,21 +117,19 @@ class SharedTable(MemberTable):
         return found
 
     def guardians(self, key: str, count: int) -> tuple[MachineId, ...]:
-        """Return the guardians of `key`, by rank."""
-        closest = self.shared.closest.closest(key, count, self.shared.members.values())
-        if closest is None:
-            return self._choose(key, count)
-        if not self.unknown:
-            return tuple(closest[:count])
-        found = tuple(machine for machine in closest if machine not in self.unknown)
-        return found[:count] if len(found) >= count else self._choose(key, count)
-
-    def _choose(self, key: str, count: int) -> tuple[MachineId, ...]:
+        """Return the guardians of `key`, by rank. They change only when this machine's own view does."""
         cached = self._cached.get((key, count))
         if cached is None or cached[0] != self._version:
-            cached = (self._version, guardians_of(key, self, count))
-            self._cached[key, count] = cached
+            cached = self._cached[key, count] = (self._version, self._choose(key, count))
         return cached[1]
+
+    def _choose(self, key: str, count: int) -> tuple[MachineId, ...]:
+        closest = self.shared.closest.closest(key, count, self.shared.members.values())
+        if closest is not None:
+            found = [machine for machine in closest if machine not in self.unknown]
+            if len(found) >= count:
+                return tuple(found[:count])
+        return guardians_of(key, self, count)
 
     @property
     def members(self) -> Mapping[MachineId, Member]:
@@ -265,7 +263,7 @@ class SharedGossip(Gossip):
             deaf = self._deaf.get(machine, {})
             silent = [other for other, heard in deaf.items() if heard <= told]
         for other in silent:
-            if machine in self.shared.tables[other]:
+            if machine in self.shared.tables.get(other, ()):  # one that has never been started knows nobody
                 self.machines[other].receive(partial(self._strike_off, other, machine, told))
 
     def _strike_off(self, other: MachineId, machine: MachineId, told: float) -> None:

@@ -126,13 +126,13 @@ class Walk:
     def local(self, machine: Machine) -> float:
         return self.now * machine.rate
 
-    def send(self, source: Machine, target: Machine, happen: Callable[[], None]) -> None:
+    def send(self, source: Machine, target: Machine, happen: Callable[[], None], slowness: float = 0.1) -> None:
         draw = self.random
         copies = 2 if draw.random() < 0.1 else 1
         for _ in range(copies):
             if draw.random() < 0.2 * self.harsh:
                 continue
-            slow = draw.random() < 0.1 * self.harsh
+            slow = draw.random() < slowness * self.harsh
             delay = draw.uniform(0, 25) if slow else draw.uniform(0.001, 0.1)
 
             def arrive() -> None:
@@ -254,14 +254,14 @@ class Walk:
             self._release(machine, pod, pod.lease.release())
 
     def _release(self, machine: Machine, pod: Pod, release: Any) -> None:
-        for each in pod.lease.voters.members:
+        for each in sorted(pod.lease.voters.members):
             target = self.machines[each]
 
             def free(target: Machine = target) -> None:
                 target.voter.released(machine.id, release)
                 self._persist(target)
 
-            self.send(machine, target, free)
+            self.send(machine, target, free, slowness=0.5)  # the rule that is hardest to break is about these
 
     # ---- voters
 
@@ -303,7 +303,7 @@ class Walk:
     def _propose(self, machine: Machine, wanted: frozenset[MachineId]) -> None:
         present = machine.voters
         proposal = VoterProposal(UID, present.number + 1, tuple(sorted(wanted)))
-        for each in present.members:
+        for each in sorted(present.members):
             target = self.machines[each]
 
             def asked(target: Machine = target) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from beemesh_node.cli.errors import ExitCode
+from beemesh_node.messaging.errors import MeshUnreachable
 from beemesh_node.protocol.messages import Maintenance
 
 
@@ -129,6 +130,26 @@ class TestDrain:
 
         m1.looked = [nothing, uncordon]
         assert "somebody has uncordoned it" in beectl("drain", "m1", code=ExitCode.FAILURE).stderr
+
+    def test_ctrl_c_stops_the_watching_and_says_that_the_machine_goes_on(self, beectl, mesh, web):
+        def interrupt(fake):
+            raise KeyboardInterrupt
+
+        m1 = mesh.named("m1")
+        m1.looked = [nothing, interrupt]
+        stopped = beectl("drain", "m1", code=130)
+        assert "m1 goes on draining; `beectl drain m1` watches again, `beectl uncordon m1` ends it" in stopped.stderr
+        assert m1.mode is Maintenance.DRAIN
+
+    def test_a_machine_that_restarts_meanwhile_is_waited_for(self, beectl, mesh, web):
+        m3 = mesh.named("m3")
+        m3.pods = [mesh.report(web, 5, m3)]
+
+        def restart(fake):
+            raise MeshUnreachable("it restarts")
+
+        m3.looked = [nothing, restart, nothing, gone]
+        assert beectl("drain", "m3").stdout.endswith("node/m3 drained\n")
 
     def test_what_has_come_to_its_own_end_is_not_waited_for(self, beectl, mesh, web):
         mesh.run_pods(web, phase="Succeeded")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from beemesh_node.daemon.store import BLOCKS, FACTS, RECORDS, Store, StoreError
+from beemesh_node.daemon.store import BLOCKS, FACTS, RECORDS, Store, StoreError, next_life, next_start
 
 KEY = bytes(range(32))
 
@@ -91,3 +91,12 @@ def test_a_kill_in_the_middle_of_writing_leaves_the_whole_of_one_write(tmp_path:
         assert record is not None
         assert record == block
         assert int(record[: len(record) // 2000]) >= acknowledged
+
+
+def test_lives_and_starts_only_ever_grow_whatever_the_clock_does(tmp_path: Path) -> None:
+    told = []
+    for clock in (5_000_000, 1_400_000, 6_000_000):
+        store = Store(tmp_path / "state.db", KEY)
+        told.append((next_life(store), next_start(store, clock)))
+        store.close()
+    assert told == [(1, 5_000_000), (2, 5_000_001), (3, 6_000_000)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from beemesh_node.healing.leases.lease import Lease, Question
@@ -54,7 +52,9 @@ class AtOnce(Voter):
 
 class LateReleases(Voter):
     def released(self, machine: MachineId, release: LeaseRelease) -> None:
-        super().released(machine, replace(release, round=1 << 62))
+        grant = self._grants.get(release.slot)
+        if grant is not None and (grant.machine, grant.pod_uid) == (machine, release.pod_uid):
+            del self._grants[release.slot]
 
 
 class FromTheAnswer(Lease):

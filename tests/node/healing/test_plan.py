@@ -250,3 +250,47 @@ def test_recreate_ends_all_at_once_and_begins_when_all_have_ended():
     assert [slot for slot, *_ in ended(plan(both, [serving(0, OLD), serving(1, OLD)]))] == [0, 1]
     assert plan(both, [claim(1, OLD, stopping=True)]).place == ()
     assert plan(both, []).place == (0, 1)
+
+
+def leaving(slot, revision=NEW, machine="a", **state):
+    return replace(serving(slot, revision, machine=machine), leaving=True, **state)
+
+
+def test_what_leaves_its_machine_serves_until_another_one_is_available():
+    claims = [leaving(0), leaving(1), serving(2, machine="b")]
+    assert plan(declared(replicas=3, max_surge=1), claims).place == (0,)
+    assert not plan(declared(replicas=3, max_surge=1), claims).end
+    starting = [*claims, claim(0, attempt=1, machine="b")]
+    planned = plan(declared(replicas=3, max_surge=1), starting)
+    assert (planned.place, planned.end, planned.probe) == ((), (), ())
+    there = [*claims, serving(0, attempt=1, machine="b")]
+    assert ended(plan(declared(replicas=3, max_surge=1), there)) == [(0, NEW, "a", "b")]
+
+
+def test_without_surge_it_ends_first_but_only_where_there_is_room_for_it():
+    claims = [leaving(slot) for slot in range(3)]
+    rolling = declared(replicas=3, max_surge=0, max_unavailable=1)
+    assert (plan(rolling, claims).probe, plan(rolling, claims).end) == ((0, 1, 2), ())
+    roomy = plan(rolling, claims, roomy=[1, 2])
+    assert ended(roomy) == [(1, NEW, "a", None)], "one may be missed, and there is room for it"
+    assert roomy.probe == (0,)
+
+
+def test_where_nobody_has_room_beyond_the_declared_maxunavailable_is_used_for_what_leaves_too_but_not_blindly():
+    claims = [leaving(0), serving(1, machine="b")]
+    both = declared(replicas=2, max_surge=1, max_unavailable=1)
+    assert plan(both, claims, cramped=True).probe == (0,)
+    assert not plan(both, claims, cramped=True).end
+    assert ended(plan(both, claims, cramped=True, roomy=[0])) == [(0, NEW, "a", None)]
+
+
+def test_a_rollout_that_stopped_keeps_no_replica_of_its_own_revision_from_leaving():
+    claims = [leaving(0), leaving(1, OLD)]
+    assert plan(declared(replicas=2, max_surge=2), claims, halted=True).place == (0,)
+    assert plan(declared(replicas=2, max_surge=2), claims).place == (0, 1)
+
+
+def test_what_is_broken_anyway_leaves_as_soon_as_another_one_has_its_slot():
+    broken = claim(0, broken=True, leaving=True)
+    assert not plan(declared(replicas=1), [broken]).end
+    assert ended(plan(declared(replicas=1), [broken, claim(0, attempt=1, machine="b")])) == [(0, NEW, "a", None)]

@@ -131,6 +131,17 @@ def test_a_member_that_is_cordoned_or_not_ready_is_counted_as_that():
     assert core.standing().members == {"ready": 0, "cordoned": 0, "not_ready": 1}
 
 
+def test_what_another_declaration_of_its_name_overrides_is_shadowed():
+    core = core_of()
+    identity = start(core, WEB, 10.0)
+    core.handle(PodChanged(status(identity)), 10.4)
+    core.handle(DeclarationStored(replace(WEB, uid="v", generation=2, replicas=0)), 11.0)
+    for _ in range(10):
+        core.handle(Wakeup(), core.next_wakeup())
+    coordinated = core.standing().coordinated
+    assert (coordinated["complete"], coordinated["shadowed"]) == (1, 1)
+
+
 def test_durations_fall_into_the_bucket_of_their_bound():
     durations = Durations()
     for seconds in (0.0, 0.1, 0.11, 300.0, 300.1):

@@ -16,6 +16,7 @@ from tests.node.integration.segment import Segment
 
 KILLED, CUT, STOPPED = "killed", "cut off", "stopped"
 WAYS = (KILLED, CUT, STOPPED)
+_PIDS = "{{.State.ConmonPid}} {{.State.Pid}}"
 
 
 def processes(machine: Machine) -> list[int]:
@@ -23,8 +24,8 @@ def processes(machine: Machine) -> list[int]:
     assert machine.podman is not None
     found = [machine.pid]
     for name in machine.containers():
-        form = "{{.State.ConmonPid}} {{.State.Pid}}"
-        found += map(int, machine.podman.run("inspect", "--format", form, name).split())
+        with suppress(AssertionError):  # it was removed since
+            found += map(int, machine.podman.run("inspect", "--format", _PIDS, name).split())
     return found
 
 
@@ -97,8 +98,11 @@ def containers(machine: Machine, workload: str) -> dict[str, int]:
     assert machine.podman is not None
     label = f"label=io.beemesh.workload={workload}"
     found = machine.podman.run("ps", "-q", "--no-trunc", "--filter", label).split()
-    form = "{{.State.StartedAt.UnixNano}}"
-    return {identity: int(machine.podman.run("inspect", "--format", form, identity)) for identity in found}
+    begun = {}
+    for identity in found:
+        with suppress(AssertionError):  # it was removed since
+            begun[identity] = int(machine.podman.run("inspect", "--format", "{{.State.StartedAt.UnixNano}}", identity))
+    return begun
 
 
 def started_ns(machine: Machine, since_ns: int, workload: str) -> int | None:

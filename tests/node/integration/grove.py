@@ -16,6 +16,8 @@ SMALL = 256 << 20
 """Bytes of memory that fir offers."""
 TAINT = {"key": "size", "value": "small", "effect": "NoSchedule"}
 """Of fir."""
+METRICS = "127.0.0.1:9460"
+"""Where each machine, in its own network namespace, tells Prometheus."""
 
 
 class Grove(Mesh):
@@ -38,7 +40,7 @@ def grove(directory: Path, segment: Segment) -> Iterator[Grove]:
             # One lives on when another is killed: everyone knows everyone.
             known = [other.multiaddr for other in mesh.machines if other is not machine]
             narrow = {"reserve": {"memory": str(_memory() - SMALL)}, "taints": [TAINT]} if machine is mesh.fir else {}
-            machine.configure(bootstrap=known, **narrow)
+            machine.configure(bootstrap=known, metrics=METRICS, **narrow)
             machine.start_podman()
             machine.start()
         mesh.settle()
