@@ -69,6 +69,7 @@ class Round:
     _offers: dict[MachineId, Offer] = field(default_factory=dict)
     _assigned: dict[MachineId, tuple[SlotAttempt, ...]] = field(default_factory=dict)
     _window_over: bool = False
+    _patience_over: bool = False
     _cancelled: bool = False
 
     def start(self, now: float) -> None:
@@ -106,7 +107,7 @@ class Round:
         return domain_rules(d.requirements.pod_terms, d.namespace, d.labels)
 
     def _ask_more(self, now: float) -> None:
-        self.state, self._window_over = RoundState.ASKING, False
+        self.state, self._window_over, self._patience_over = RoundState.ASKING, False, False
         size = sample_size(len(self.wanting))
         batch, self._unasked = self._unasked[:size], self._unasked[size:]
         d = self.declaration
@@ -148,7 +149,17 @@ class Round:
 
     def _on_window_end(self, now: float) -> None:
         self._window_over = True
+        self.outbox.timers.set(self._timer, now + self.outbox.config.patience, self._on_patience_end)
         self._consider(now)
+
+    def _on_patience_end(self, now: float) -> None:
+        self._patience_over = True
+        self._consider(now)
+
+    @property
+    def _spread(self) -> bool:
+        """Whether each slot could go to a machine that has no replica yet."""
+        return sum(offer.running == 0 and offer.slots > 0 for offer in self._offers.values()) >= len(self.wanting)
 
     def _consider(self, now: float) -> None:
         """Close the window if it is time to."""
@@ -156,8 +167,12 @@ class Round:
             return
         good = sum(o.score >= GOOD_SCORE and o.running == 0 and o.slots > 0 for o in self._offers.values())
         enough = good >= len(self.wanting) + SPARE_BIDS
-        if not self._waiting or enough or (self._window_over and self.able):
+        if not self._waiting or enough:
             self._assign(now)
+        elif self._window_over and self.able:
+            # Better a moment later than two replicas on one machine because the others were slow to answer.
+            if self._spread or self._patience_over:
+                self._assign(now)
         elif self._window_over and self._unasked:
             self._ask_more(now)
 
