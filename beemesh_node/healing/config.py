@@ -25,7 +25,9 @@ class Config:
     standby: float = 1.5
     """A guardian of rank r steps in once a deficit has lasted r times this long."""
     window: float = 0.25
-    """Bids are awaited for at most this long, if there are any."""
+    """Bids are awaited for at most this long, if there are enough to keep replicas apart …"""
+    patience: float = 0.75
+    """… else this much longer, while machines that were asked have not answered."""
     task_timeout: float = 2.0
     """After this a machine that was asked counts as not answering."""
     assign_timeout: float = 5.0

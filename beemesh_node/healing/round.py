@@ -4,10 +4,9 @@ What belongs here: whom to ask, when enough bids are in, who gets what. What doe
 becomes of a claim afterwards (`guardian`).
 
     ASKING --enough bids, or the window's end--> ASSIGNING --all given, or nobody left--> DONE
+       ^-------------nobody left, more to ask--------|
 
 What nobody has room for goes where the fewest pods of the lowest priority have to go for it.
-
-       ^-------------nobody left, more to ask--------|
 """
 
 from __future__ import annotations
@@ -77,6 +76,7 @@ class Round:
     _costs: dict[MachineId, tuple[int, int]] = field(default_factory=dict)
     """Machines that could take one replica in the place of others: of how many, and the highest priority of these."""
     _window_over: bool = False
+    _patience_over: bool = False
     _cancelled: bool = False
 
     def start(self, now: float) -> None:
@@ -112,7 +112,7 @@ class Round:
         return domain_rules(d.requirements.pod_terms, d.namespace, d.labels)
 
     def _ask_more(self, now: float) -> None:
-        self.state, self._window_over = RoundState.ASKING, False
+        self.state, self._window_over, self._patience_over = RoundState.ASKING, False, False
         size = sample_size(len(self.wanting))
         batch = self.candidates.take(size)
         self.refused.update(self.candidates.refused)
@@ -157,7 +157,17 @@ class Round:
 
     def _on_window_end(self, now: float) -> None:
         self._window_over = True
+        self.outbox.timers.set(self._timer, now + self.outbox.config.patience, self._on_patience_end)
         self._consider(now)
+
+    def _on_patience_end(self, now: float) -> None:
+        self._patience_over = True
+        self._consider(now)
+
+    @property
+    def _spread(self) -> bool:
+        """Whether each slot could go to a machine that has no replica yet."""
+        return sum(offer.running == 0 and offer.slots > 0 for offer in self._offers.values()) >= len(self.wanting)
 
     def _consider(self, now: float) -> None:
         """Close the window if it is time to."""
@@ -165,8 +175,12 @@ class Round:
             return
         good = sum(o.score >= GOOD_SCORE and o.running == 0 and o.slots > 0 for o in self._offers.values())
         enough = good >= len(self.wanting) + SPARE_BIDS
-        if not self._waiting or enough or (self._window_over and self.able):
+        if not self._waiting or enough:
             self._assign(now)
+        elif self._window_over and self.able:
+            # Better a moment later than two replicas on one machine because the others were slow to answer.
+            if self._spread or self._patience_over:
+                self._assign(now)
         elif self._window_over and self.candidates:
             self._ask_more(now)
 

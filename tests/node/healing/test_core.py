@@ -196,8 +196,22 @@ def test_a_machine_that_answers_nothing_does_not_stop_a_round():
     effects = core.handle(ev.DeclarationStored(web, fresh=True), 10)
     asks = of(effects, Ask)
     assert {ask.machine for ask in asks} == {"a", "b"}
-    effects = core.handle(ev.Wakeup(), 10 + Config().window)
-    assert len(core.claims(web.uid)) == 2, "the machine itself can take them, and the window is over"
+    core.handle(ev.Wakeup(), 10 + Config().window)
+    assert not core.claims(web.uid), "two replicas on one machine: the others may only be slow"
+    core.handle(ev.Wakeup(), 10 + Config().window + Config().patience)
+    assert len(core.claims(web.uid)) == 2, "the machine itself can take them"
+
+
+def test_replicas_are_not_put_together_because_a_machine_answers_late():
+    core = core_of("a", "b")
+    web = replace(guarded_by("me", "a", "b"), replicas=2)
+    asks = of(core.handle(ev.DeclarationStored(web, fresh=True), 10), Ask)
+    core.handle(ev.Wakeup(), 10 + Config().window)
+    late = next(ask for ask in asks if ask.machine == "b")
+    bid = Bid(late.payload.task_id, 2, 400, 0, ())
+    effects = core.handle(ev.Answered(late.token, bid), 10.4)
+    assert [assign.machine for assign in of(effects, Assign)] == ["b"], "one there, one here, and nobody waits for a"
+    assert len(core.claims(web.uid)) == 1
 
 
 def test_with_too_many_questions_out_the_rest_counts_as_unanswered():

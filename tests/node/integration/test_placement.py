@@ -128,4 +128,5 @@ def _described(admin: Operator, names: list[str], expected: dict[str, tuple[str,
 
 def _ready(grove: Grove, admin: Operator, app: str) -> list[str]:
     pods = grove.pods(admin, "-l", f"app={app}")
-    return machines_of(pod for pod in pods if pod["status"]["containerStatuses"][0]["ready"])
+    begun = (pod for pod in pods if "containerStatuses" in pod["status"])
+    return machines_of(pod for pod in begun if pod["status"]["containerStatuses"][0]["ready"])
