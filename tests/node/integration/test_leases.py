@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -142,3 +143,29 @@ def test_an_announced_restart_of_a_daemon_takes_longer_than_a_lease(reef: Reef) 
     until(lambda: admin.json("lease", "deployment/single")["slots"][0]["holder"] == holder.name, "it renews its lease")
     assert holder.containers() == before
     admin.delete("deployment/single")
+
+
+def test_an_operator_goes_on_when_most_voters_are_gone_for_ever(reef: Reef) -> None:
+    """The last test of this mesh: two of its machines do not come back."""
+    admin = reef.admin.enter_by(*reef.machines)
+    manifest = deployment("last", 1)
+    manifest["spec"]["strategy"] = {"type": "Recreate"}
+    admin.apply(manifest)
+    (pod,) = reef.pods(admin)
+    left = next(machine for machine in reef.machines if machine.name != pod["spec"]["nodeName"])
+    dead = [machine for machine in reef.machines if machine is not left]
+    words = [word for machine in dead for word in ("--dead", machine.name)]
+    assert "is not dead" in admin.run("lease", "break", "deployment/last", *words, "--confirm", "last", code=1).err
+    for machine in dead:
+        machine.stop(signal.SIGKILL)
+    admin.enter_by(left)
+    left.until(lambda status: status["members"] == [left.name], "knows that it is alone")
+    until(lambda: admin.json("lease", "deployment/last")["slots"][0]["holder"] == "", "the lease has ended")
+    assert left.containers() == {}, "one voter of three is no majority"
+
+    admin.run("lease", "break", "deployment/last", *words, "--confirm", "last", "--timeout", "40s")
+    admin.run("rollout", "status", "deployment/last", "--timeout", "40s")
+    (anew,) = [pod for pod in reef.pods(admin) if pod["status"]["phase"] == "Running"]
+    assert anew["spec"]["nodeName"] == left.name
+    assert [voter["name"] for voter in admin.json("lease", "deployment/last")["voters"]] == [left.name]
+    admin.delete("deployment/last")
