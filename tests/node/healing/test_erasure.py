@@ -16,10 +16,15 @@ from beemesh_node.healing.events import (
     RecordErased,
     RecordHeld,
     Unanswered,
+    VoterSetsShown,
+    VotersHeld,
     Wakeup,
 )
+from beemesh_node.healing.leases.voter import HeldVoter
+from beemesh_node.healing.leases.voters import Voters
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import KeepQuery, KeepReply, SlotAttempt
+from beemesh_node.protocol.voters import SlotMark
 
 from .support import core_of, guarded_by, member, of
 
@@ -139,3 +144,22 @@ def test_one_that_guards_nothing_does_not_say_that_it_keeps():
     query = KeepQuery(WEB.uid, WEB.sequence, WEB.digest, ())
     (reply,) = of(core.handle(Asked(Token(1), MachineId("c"), query), 10), Reply)
     assert reply.payload == KeepReply(False)
+
+
+def test_who_votes_on_its_leases_keeps_it_until_others_do():
+    core = core_of(*OTHERS, config=CONFIG)
+    core.handle(DeclarationStored(replace(WEB, voters=("a", "b", "me")), stamp=7), 10)
+    assert not asked(core)
+    four, three = frozenset(("a", "b", "c", "me")), frozenset(("a", "b", "c"))
+    core.handle(VoterSetsShown(WEB.uid, (Voters(1, four), Voters(2, three))), ASKED_AT + 1)
+    asks = asked(core, ASKED_AT + CONFIG.erase_after)
+    assert answers(core, asks, True, True) == [EraseRecord(WEB.uid, 7)]
+
+
+def test_who_has_volumes_of_its_slots_keeps_it_also_after_a_restart():
+    core = core_of(*OTHERS, config=CONFIG)
+    held = HeldVoter(WEB.uid, 0, ("a", "b", "c"), marks=(SlotMark(0, 1, "me"),))
+    core.handle(VotersHeld((held,)), 0)
+    core.handle(DeclarationStored(replace(WEB, voters=("a", "b", "c"), binds=True), stamp=7), 10)
+    assert not asked(core)
+    assert not asked(core, ASKED_AT + 1000)

@@ -8,6 +8,7 @@ import pytest
 from beemesh_node.healing.config import Config
 from beemesh_node.simulation.mesh import Mesh
 from beemesh_node.simulation.world import Faults, World
+from beemesh_node.workloads.rollout import Rollout
 
 from .support import change, declare
 
@@ -135,6 +136,33 @@ def test_tombstones_stay_wherever_they_are(seed):
     assert {machine.id for machine in mesh.guardians(web)} <= holders(mesh, ended)
     live = {m.id for m in mesh.machines.values() if web.uid in m.disk.records} - holders(mesh, ended)
     assert not live, "nobody holds it as if it were still declared"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_voters_and_machines_with_volumes_keep_the_record_also_over_a_power_cut(seed):
+    mesh = Mesh.of(12, World(seed), CONFIG)
+    slots = {"replicas": 3, "max_surge": 0, "max_unavailable": 1, "rollout": Rollout.PARALLEL, "binds": True}
+    named = declare("db", kind="StatefulSet", **slots)
+    guardians = {machine.id for machine in mesh.guardians(named)}
+    voters = tuple(sorted(set(mesh.machines) - guardians))[:3]
+    db = altered(named, voters=voters)
+    mesh.apply(db)
+    assert mesh.until(db, 60)
+    homes = {machine.id for machine, _ in mesh.pods(db.uid)}
+    mesh.apply(none := change(db, replicas=0))
+    assert mesh.until(none, 60)
+    mesh.world.run(100)
+    assert holders(mesh, db) == guardians | set(voters) | homes
+    for machine in mesh.machines.values():
+        machine.crash()
+    mesh.world.run(5)
+    for machine in mesh.machines.values():
+        machine.boot()
+    mesh.world.run(100)
+    assert holders(mesh, db) == guardians | set(voters) | homes
+    mesh.apply(again := change(none, replicas=3))
+    assert mesh.until(again, 60)
+    assert {machine.id for machine, _ in mesh.pods(db.uid)} == homes, "volumes stay where they are"
 
 
 @pytest.mark.parametrize("seed", range(12))
