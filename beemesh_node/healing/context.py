@@ -12,6 +12,7 @@ from beemesh_node.healing.leases.voters import Voters
 from beemesh_node.healing.notes import Notes
 from beemesh_node.healing.outbox import Outbox
 from beemesh_node.healing.tallies import Tallies
+from beemesh_node.membership.acquaintance import Acquaintance
 from beemesh_node.membership.closeness import key_of_name
 from beemesh_node.membership.table import MemberTable
 from beemesh_node.protocol.ids import MachineId, Uid
@@ -29,6 +30,7 @@ class Context:
     claims: ClaimTable
     declarations: dict[Uid, Declaration] = field(default_factory=dict)
     """The newest version of everything that is stored here, tombstones included."""
+    acquaintance: Acquaintance = field(default_factory=Acquaintance)
     names: dict[NamePath, set[Uid]] = field(default_factory=dict)
     dirty: dict[Uid, None] = field(default_factory=dict)
     """Declarations to be looked at before the present call ends, in this order."""

@@ -94,6 +94,9 @@ class Erasure:
 
     def _ask(self, uid: Uid, now: float) -> None:
         declaration, config = self.context.declarations[uid], self.context.config
+        if (due := self.context.acquaintance.due(self.context.members, now)) > now:
+            self._later(uid, due)
+            return
         if self.needed(declaration):
             self._later(uid, now + config.erase_after)
             return

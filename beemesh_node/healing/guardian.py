@@ -49,11 +49,10 @@ class Guardian:
     _early: OrderedDict[ClaimKey, ClaimReport] = field(default_factory=OrderedDict)
     """Reports of declarations that are not stored here yet: runners know a new guardian before its record has come."""
     _fresh: set[Uid] = field(default_factory=set)
-    _settled_at: float | None = None
 
     def started(self, now: float) -> None:
         """Note the moment of the daemon's start."""
-        self._settled_at = now + self.context.config.settle
+        self.context.acquaintance.started(now, self.context.config.settle)
 
     def watch(self, uid: Uid) -> Watch | None:
         """Return the watch over a declaration, None if this machine is no guardian of it."""
@@ -95,8 +94,7 @@ class Guardian:
             known = uid in self._fresh
             self._watches[uid] = Watch(self.context, declaration, Progress(now), known=known)
             if not known:
-                settled = max(now, self._settled_at or now)
-                self.context.outbox.timers.set(("survey", uid), settled, lambda at: self._survey(uid, at))
+                self._survey_later(uid, now)
         self._fresh.discard(uid)
         self.context.mark(uid)
 
@@ -189,9 +187,16 @@ class Guardian:
         if machine not in self.context.members:
             self.gone(machine, machine, "it is no member", now)
 
+    def _survey_later(self, uid: Uid, now: float) -> None:
+        due = max(now, self.context.acquaintance.due(self.context.members, now))
+        self.context.outbox.timers.set(("survey", uid), due, lambda at: self._survey(uid, at))
+
     def _survey(self, uid: Uid, now: float) -> None:
         """Ask the other guardians what claims they know."""
         if uid not in self._watches:
+            return
+        if self.context.acquaintance.due(self.context.members, now) > now:
+            self._survey_later(uid, now)
             return
         others = [machine for machine in self.context.guardians_of(uid) if machine != self.context.me]
         self._surveys[uid] = len(others)

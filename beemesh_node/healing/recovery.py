@@ -56,7 +56,7 @@ class Recovery:
                 self.releases.stored(uid, now)
         asking = [uid for uid in uids if any(claim.stage is Stage.ASKING for claim in runner.of(uid))]
         for uid in asking:
-            self._later(uid, now + self.context.config.settle)
+            self._later(uid, max(now + self.context.config.settle, self._acquainted(now)))
 
     def _go_on_ending(self, now: float) -> None:
         """End what had to make room for other pods; those wait for it."""
@@ -68,10 +68,16 @@ class Recovery:
             if claim.stage is Stage.ASKING:
                 claim.after = set(left)
 
+    def _acquainted(self, now: float) -> float:
+        return self.context.acquaintance.due(self.context.members, now)
+
     def _later(self, uid: Uid, at: float) -> None:
         self.context.outbox.timers.set(("recover", uid), at, lambda now: self._ask(uid, now))
 
     def _ask(self, uid: Uid, now: float) -> None:
+        if (due := self._acquainted(now)) > now:
+            self._later(uid, due)
+            return
         paths = {claim.path for claim in self.runner.of(uid)}
         guardians = dict.fromkeys(machine for path in sorted(paths) for machine in self.context.guardians(path))
         others = [machine for machine in guardians if machine != self.context.me]

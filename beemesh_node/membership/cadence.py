@@ -24,6 +24,11 @@ def presence_period(members: int) -> float:
     return max(FASTEST, members / (GOSSIP_BUDGET * PRESENCE_SHARE))
 
 
+def members_at(period: float) -> float:
+    """How many members a mesh has whose machines tell of themselves with this period (s); 0 if that is not known."""
+    return period * GOSSIP_BUDGET * PRESENCE_SHARE if period > FASTEST else 0.0
+
+
 def lifetime(period: float, least: float = 0.0) -> float:
     """Seconds for which a presence holds, of a machine that claims this period (s): three such periods, or `least`."""
     return max(least, MISSED * min(max(period, MIN_PERIOD), MAX_PERIOD))

@@ -10,11 +10,11 @@ MARGIN = 0.5
 """A runner's lease ends so much before its TTL, counted from when it asked: time for the kernel to end the pod."""
 STRETCH = 1.02
 """A voter counts a grant for so much longer than asked, from when it granted."""
-RENEW_EVERY = 3.0
+RENEW_EVERY = 2.5
 """Between two renewals at one voter."""
 ASK_AGAIN = 1.0
 """After this a voter that did not grant is asked again."""
-ASK_TIMEOUT = 2.0
+ASK_TIMEOUT = 1.5
 """A voter that has not answered after this counts as not granting."""
 END_EARLY = 0.4 * TTL - MARGIN
 """A pod is asked to end (SIGTERM) so long before its lease ends: when 60 % of the TTL have passed unrenewed."""

@@ -24,11 +24,11 @@ def member(name, **fields):
 
 def core_of(*others, config=None, **fields):
     """A core that has started, knows the others, and has settled by second 10."""
-    core = Core(ME, config if config is not None else Config())
+    core = Core(ME, replace(config if config is not None else Config(), least_lifetime=1000.0))
     core.handle(LocalChanged(member("me", **fields), address="10.0.0.1"), 0)
     core.handle(Adopted(), 0)
     for other in others:
-        core.handle(MemberSeen(member(other, period=1000.0)), 0)
+        core.handle(MemberSeen(member(other, period=1.0)), 0)
     return core
 
 

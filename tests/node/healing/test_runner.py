@@ -299,7 +299,7 @@ def test_a_rebooted_machine_gives_up_a_slot_that_is_served_elsewhere():
 
     for served, started in ((True, 0), (False, 1)):
         core = recovering()
-        core.handle(MemberSeen(member("boss", period=100.0)), 1)
+        core.handle(MemberSeen(member("boss", period=1.0)), 1)
         asks = [a for a in of(core.handle(Wakeup(), 3), Ask) if isinstance(a.payload, ClaimsQuery)]
         assert asks
         successor = replace(claim_of(core), claim=ref(uid=UID, attempt=1, machine="boss"), ready=served, gone=False)

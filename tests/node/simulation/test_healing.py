@@ -149,6 +149,24 @@ def test_a_restart_of_the_daemon_restarts_no_container(seed):
     assert mesh.as_declared(web)
 
 
+def test_a_restarted_daemon_of_a_large_mesh_waits_until_it_knows_who_is_here():
+    mesh = Mesh.large(150, World(1))
+    webs = [declare(f"web-{number}", replicas=3) for number in range(20)]
+    for web in webs:
+        mesh.apply(web)
+    mesh.world.run(10)
+    before = {pod.status.identity.pod_uid for _, pod in mesh.pods()}
+    for restarted in sorted(mesh.machines.values(), key=lambda machine: -len(machine.disk.records))[:3]:
+        placed = sum(machine.sent["StartPod"] for machine in mesh.machines.values())
+        restarted.stop_daemon()
+        mesh.world.run(0.2)
+        restarted.boot()
+        mesh.world.run(30)
+        assert sum(machine.sent["StartPod"] for machine in mesh.machines.values()) == placed
+    assert {pod.status.identity.pod_uid for _, pod in mesh.pods()} == before
+    assert all(mesh.as_declared(web) for web in webs)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_all_daemons_restart_at_once_and_nothing_moves(seed):
     mesh, _ = running_mesh(seed)

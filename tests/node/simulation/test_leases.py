@@ -148,7 +148,7 @@ def test_all_machines_off_and_on_again(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_rough_network_costs_no_lease(seed: int) -> None:
-    rough = Faults(least_delay=0.001, most_delay=0.2, drop=0.1, duplicate=0.1)
+    rough = Faults(least_delay=0.001, most_delay=0.2, drop=0.05, duplicate=0.1)
     mesh, db, twice = running(seed, replicas=2)
     mesh.world.faults = rough
     pods = {pod.status.identity.pod_uid for _, pod in mesh.pods(db.uid)}

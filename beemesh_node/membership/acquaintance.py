@@ -1,0 +1,51 @@
+"""How long a daemon that has just started waits until it knows who is here, before it acts as a guardian.
+
+In a small mesh everybody speaks every second. In a large one presences come round in minutes, and a machine that knew
+only a few would take itself to be responsible for what others guard. How often machines speak tells how many there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+from beemesh_node.membership.cadence import members_at
+from beemesh_node.membership.table import MemberTable
+
+ENOUGH = 0.9
+"""Share of the members to be known."""
+LOOK_AGAIN = 1.0
+"""Seconds between two looks."""
+
+
+@dataclass
+class Acquaintance:
+    """Of one daemon with its mesh. Times are monotonic seconds."""
+
+    _started: float = 0.0
+    _settle: float = 0.0
+    _due: float = 0.0
+    _looked: float | None = None
+    _known: bool = False
+
+    def started(self, now: float, settle: float) -> None:
+        """The daemon starts; it waits for `settle` seconds at least."""
+        self._started, self._settle = now, settle
+        self._due = now + settle
+
+    def due(self, members: MemberTable, now: float) -> float:
+        """Return when enough is known, as far as can be told now: in the past, or when to look again.
+
+        That is once nine tenths of the members were heard, or all have had the time to speak once.
+        """
+        if self._known or (self._looked is not None and now < self._looked + LOOK_AGAIN / 2):
+            return self._due
+        self._looked = now
+        period = median(member.period for member in members) if len(members) else 0.0
+        latest = self._started + self._settle + period
+        if len(members) >= ENOUGH * members_at(period) or now >= latest:
+            self._known = now >= self._started + self._settle
+            self._due = self._started + self._settle
+        else:
+            self._due = max(self._started + self._settle, min(now + LOOK_AGAIN, latest))
+        return self._due
