@@ -17,8 +17,9 @@ from pathlib import Path
 IMAGE = "localhost/bmrt-busybox:latest"
 USER_IMAGE = "localhost/bmrt-user:latest"
 """The same image, asking to run as user 1234."""
-INTERFACE = "bmrt0"
-SUBNET = "10.213.77.0/24"
+# Another run of these tests on the same computer has a network of its own.
+INTERFACE = f"bmrt{os.getpid()}"
+SUBNET = f"10.213.{os.getpid() % 256}.0/24"
 
 
 class PodmanService:
