@@ -1,0 +1,37 @@
+"""Operators hand a declaration to its guardians, and guardians to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedBlock:
+    """A block and what opens it."""
+
+    cid: str
+    block: bytes
+    content_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A new record with its block (and, between guardians, those of earlier revisions). Storing it is the commit.
+
+    Also what guardians push to each other: the record's own signature is what counts, not who brings it.
+    """
+
+    record: bytes
+    blocks: tuple[KeyedBlock, ...]
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReply:
+    """`accepted`, or why not. On a conflict `current` is the record that the guardian holds instead."""
+
+    accepted: bool
+    reason: str = ""
+    message: str = ""
+    current: bytes = b""
+    warnings: tuple[str, ...] = ()
