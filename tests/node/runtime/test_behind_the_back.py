@@ -12,7 +12,7 @@ from beemesh_node.workloads.pod import PodPhase, PodSpec, PodStatus, RestartPoli
 from tests.node.runtime.podman_service import PodmanService
 from tests.node.runtime.pods import bridged, idle, pod, run_in, shell, until
 
-AT_ONCE = 5.0
+AT_ONCE = 9.0
 """Seconds, on a busy machine. A crash loop would wait for ten."""
 
 
