@@ -31,8 +31,8 @@ def test_the_story_of_a_replica_outlives_the_machines_it_ran_on(grove: Grove, tm
             why=seen.read_text,
         )
     finally:
-        watch.send_signal(signal.SIGINT)
-        watch.wait()
+        watch.terminate()
+        watch.wait(timeout=20)
 
     assert "an operator drains it" in admin.run("describe", "machine", left.name).out
     left.stop(signal.SIGKILL)
