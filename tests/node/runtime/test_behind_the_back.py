@@ -13,7 +13,7 @@ from tests.node.runtime.podman_service import PodmanService
 from tests.node.runtime.pods import bridged, idle, pod, run_in, shell, until
 
 AT_ONCE = 15.0
-"""Seconds. Podman may tell of the death before the removal: then it counts as a crash, the second of which waits ten."""
+"""Seconds. Podman may tell of the death before the removal: then it counts as a crash, and the second waits ten."""
 
 
 async def back(runtime: Runtime, spec: PodSpec, restarts: int) -> PodStatus:
