@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -18,6 +19,9 @@ from beemesh_node.workloads.pod import RUNTIME_UNAVAILABLE, Container, Container
 
 UNAVAILABLE_RETRY = 1.0
 """Seconds between tries to start a container while Podman does not answer."""
+REMOVAL_SECONDS = 5.0
+"""How long somebody who removes a container may take between its death and the removal."""
+REMOVAL_LOOK = 0.25
 
 
 class ContainerDriver(Protocol):
@@ -131,9 +135,7 @@ class ContainerKeeper:
         while True:
             if delay:
                 self._update(state="waiting", reason=reason, message=f"back-off {delay:.0f} s: {message}")
-                with trio.move_on_after(delay):
-                    await self._restart_now.wait()
-                    self._restart_now = trio.Event()
+                await self._back_off(delay, self.status.container_id)
             try:
                 container_id = await self._driver.launch(self.container, self._role, restart)
             except StartError as error:
@@ -146,6 +148,25 @@ class ContainerKeeper:
                 self.status = replace(self.status, restart_count=restart)
                 self.running_as(container_id)
                 return
+
+    async def _back_off(self, seconds: float, container_id: str) -> None:
+        """Wait, unless told to restart now, or the container did not crash after all but is being removed."""
+        async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.deadline = trio.current_time() + seconds
+            nursery.start_soon(self._notice_removal, container_id, nursery.cancel_scope)
+            await self._restart_now.wait()
+            self._restart_now = trio.Event()
+            nursery.cancel_scope.cancel()
+
+    async def _notice_removal(self, container_id: str, waiting: trio.CancelScope) -> None:
+        """End the wait if a container is removed right after its death: `podman rm -f` kills first, then removes."""
+        with trio.move_on_after(REMOVAL_SECONDS):
+            while container_id:
+                with suppress(RuntimeUnavailableError):
+                    if await self._driver.inspect(container_id) is None:
+                        waiting.cancel()
+                        return
+                await trio.sleep(REMOVAL_LOOK)
 
     async def _live(self, container_id: str) -> Ended:
         async with trio.open_nursery() as nursery:

@@ -12,8 +12,8 @@ from beemesh_node.workloads.pod import PodPhase, PodSpec, PodStatus, RestartPoli
 from tests.node.runtime.podman_service import PodmanService
 from tests.node.runtime.pods import bridged, idle, pod, run_in, shell, until
 
-AT_ONCE = 15.0
-"""Seconds. Podman may tell of the death before the removal: then it counts as a crash, and the second waits ten."""
+AT_ONCE = 5.0
+"""Seconds, half the first back-off."""
 
 
 async def back(runtime: Runtime, spec: PodSpec, restarts: int) -> PodStatus:
