@@ -52,7 +52,7 @@ class Guardian:
 
     def started(self, now: float) -> None:
         """Note the moment of the daemon's start."""
-        self.context.acquaintance.started(now, self.context.config.settle)
+        self.context.acquaintance.started(now, self.context.config.settle, self.context.config.alone)
 
     def watch(self, uid: Uid) -> Watch | None:
         """Return the watch over a declaration, None if this machine is no guardian of it."""
