@@ -47,11 +47,19 @@ class Acquaintance:
         if now < self._started + self._alone and all(member.machine == members.me for member in members):
             self._due = min(now + LOOK_AGAIN, self._started + self._alone)
             return self._due
-        period = median(member.period for member in members) if len(members) else 0.0
-        latest = self._started + self._settle + period
+        period, latest = _period(members), self.all_spoke(members)
         if len(members) >= ENOUGH * members_at(period) or now >= latest:
             self._known = now >= self._started + self._settle
             self._due = self._started + self._settle
         else:
             self._due = max(self._started + self._settle, min(now + LOOK_AGAIN, latest))
         return self._due
+
+    def all_spoke(self, members: MemberTable) -> float:
+        """Return when every member has had the time to speak once: who was not heard until then, is not here."""
+        return self._started + self._settle + _period(members)
+
+
+def _period(members: MemberTable) -> float:
+    """Seconds between two presences of a machine, as most say."""
+    return median(member.period for member in members) if len(members) else 0.0
