@@ -1,14 +1,18 @@
 """Files that only their owner may read: 0600 in a directory of 0700, written whole or not at all."""
 
 import contextlib
+import glob
 import os
 import secrets
 import shlex
 import stat
+import time
 from pathlib import Path
 
 from beemesh_node.crypto.errors import InsecureKeyFileError, KeyExistsError, KeyNotFoundError, KeyStoreError
 
+LEFT_BEHIND_SECONDS = 3600.0
+"""So old is a half-written file only if its writer was killed."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -47,7 +51,7 @@ def read_private(path: Path, limit: int) -> bytes:
 def write_private(path: Path, data: bytes, *, replace: bool) -> None:
     """Write a file that survives power loss either whole or not at all, readable by its owner alone.
 
-    A missing directory is made with mode 0700.
+    A missing directory is made with mode 0700. What a killed writer left is removed an hour later at the earliest.
 
     Raises:
         KeyExistsError: the file exists and `replace` is false.
@@ -57,6 +61,7 @@ def write_private(path: Path, data: bytes, *, replace: bool) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     _make_private_directory(path.parent)
     try:
+        _sweep(path)
         try:
             _write_synced(temporary, data)
             if replace:
@@ -105,6 +110,15 @@ def _make_private_directory(path: Path) -> None:
     except OSError as error:
         raise KeyStoreError(f"{path}: this directory cannot be made: {error.strerror}") from error
     _refuse_others(path, mode, 0o700, ", or keep keys in a directory of their own")
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed writers of a file have left; one that still writes has only just begun."""
+    begun_before = time.time() - LEFT_BEHIND_SECONDS
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 16}"):
+        with contextlib.suppress(FileNotFoundError):
+            if left.stat().st_mtime < begun_before:
+                left.unlink()
 
 
 def _write_synced(path: Path, data: bytes) -> None:
