@@ -8,7 +8,12 @@ What stands in the state directory, each file 0600 and written whole or not at a
     machine.cert       the certificate; it is written last and so says that the rest is there
     trust.bundle       the roots that are believed, as `TrustStore.dump` gives them
     network.key        the private network's key, hex
+    revocations.list   the revocation lists at the time of joining
     membership.json    mesh id, first addresses, the epoch at the time of joining, and which bundle it came from
+
+A machine that is to have other keys makes them beside the present ones, which stay in use until the certificate comes:
+
+    machine.key.next   the keys for which the pending request asks
 """
 
 from __future__ import annotations
@@ -26,16 +31,18 @@ from beemesh_node.crypto.files import read_private, remove_private, write_privat
 from beemesh_node.crypto.identity import PEER_SIGNATURE_SIZE, Identity
 from beemesh_node.crypto.keystore import load_identity, load_kem_key, save_identity, save_kem_key
 from beemesh_node.protocol.certificate import MAX_CERTIFICATE, Certificate
-from beemesh_node.protocol.codec import decode
+from beemesh_node.protocol.codec import decode, encode
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import MeshId
 from beemesh_node.protocol.join import MAX_JOIN, JoinBundle, Joined, open_join
 from beemesh_node.protocol.objects import peek_unverified
 from beemesh_node.protocol.request import MAX_REQUEST, REQUEST_KIND, SigningRequest, sign_request, verify_request
-from beemesh_node.protocol.trust import MAX_CHAIN_SIZE, TrustStore
+from beemesh_node.protocol.revocation import MAX_LISTS_SIZE
+from beemesh_node.protocol.trust import MAX_CHAIN_SIZE, TrustChain, TrustStore
 
 KEY, CERTIFICATE, TRUST = "machine.key", "machine.cert", "trust.bundle"
-NETWORK_KEY, MEMBERSHIP = "network.key", "membership.json"
+NETWORK_KEY, MEMBERSHIP, REVOCATIONS = "network.key", "membership.json", "revocations.list"
+NEXT_KEY = "machine.key.next"
 PENDING_REQUEST, PENDING_KEM = "pending.request", "pending.kem"
 _MAX_MEMBERSHIP = 256 * 1024
 
@@ -76,6 +83,8 @@ class Membership:
     epoch: int
     epoch_secret: bytes = field(repr=False)
     """Of the epoch in which it joined; the daemon's store knows later ones."""
+    revocations: tuple[bytes, ...] = field(default=(), repr=False)
+    """The lists known where it was signed; the daemon's store knows later ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +164,11 @@ def save_trust(state: Path, trust: TrustStore) -> None:
     write_private(state / TRUST, trust.dump(), replace=True)
 
 
+def save_certificate(state: Path, certificate: bytes) -> None:
+    """Keep a renewed certificate. Raises `CryptoError`."""
+    write_private(state / CERTIFICATE, certificate, replace=True)
+
+
 def load_membership(state: Path) -> Membership:
     """What this machine is a member of. Raises `EnrolmentError` before it joined, and for damaged files."""
     if not (state / CERTIFICATE).exists():
@@ -182,6 +196,7 @@ def load_membership(state: Path) -> Membership:
             bootstrap=tuple(facts["bootstrap"]),
             epoch=int(facts["epoch"]),
             epoch_secret=bytes.fromhex(facts["epoch_secret"]),
+            revocations=_revocations(state),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise EnrolmentError(
@@ -199,9 +214,17 @@ def _keep(state: Path, joined: Joined, digest: str) -> None:
         "bundle": digest,
     }
     save_trust(state, joined.trust)
+    write_private(state / REVOCATIONS, encode(TrustChain(bundle.revocations)), replace=True)
     write_private(state / NETWORK_KEY, bundle.network_key.hex().encode() + b"\n", replace=True)
     write_private(state / MEMBERSHIP, json.dumps(facts, indent=2).encode() + b"\n", replace=True)
     write_private(state / CERTIFICATE, bundle.certificate, replace=True)
+
+
+def _revocations(state: Path) -> tuple[bytes, ...]:
+    try:
+        return decode(TrustChain, read_private(state / REVOCATIONS, MAX_LISTS_SIZE)).bundles
+    except KeyNotFoundError:
+        return ()
 
 
 def _enrolled(certificate: Certificate, *, changed: bool) -> Enrolled:

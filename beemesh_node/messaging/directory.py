@@ -79,7 +79,11 @@ class ContactBook:
         self._contacts[contact.fingerprint] = contact
         self._contacts.move_to_end(contact.fingerprint)
         newest = self._newest_of(contact.machine)
-        if newest is None or not self.trust.believes(newest.certificate) or newest.certificate.not_before <= contact.certificate.not_before:
+        if (
+            newest is None
+            or not self.trust.believes(newest.certificate)
+            or newest.certificate.not_before <= contact.certificate.not_before
+        ):
             self._newest[contact.machine] = contact.fingerprint
         while len(self._contacts) > MAX_CONTACTS:
             fingerprint, forgotten = self._contacts.popitem(last=False)

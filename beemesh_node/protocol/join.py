@@ -20,12 +20,12 @@ from beemesh_node.protocol.errors import MalformedError, OversizeError
 from beemesh_node.protocol.ids import MeshId
 from beemesh_node.protocol.objects import peek_unverified, sign_object
 from beemesh_node.protocol.request import SigningRequest
-from beemesh_node.protocol.revocation import MAX_LIST, MAX_LISTS
+from beemesh_node.protocol.revocation import MAX_LISTS, MAX_LISTS_SIZE
 from beemesh_node.protocol.root import MeshRoot
 from beemesh_node.protocol.trust import MAX_CHAIN_SIZE, TrustStore
 
 JOIN_KIND: Final = "join"
-MAX_JOIN: Final = MAX_CHAIN_SIZE + 2 * MAX_LIST + 128 * 1024
+MAX_JOIN: Final = MAX_CHAIN_SIZE + MAX_LISTS_SIZE + 128 * 1024
 """Bytes of a join bundle at most; with one root it has about 17 KB."""
 SECRET_SIZE: Final = 32
 MAX_BOOTSTRAP: Final = 256

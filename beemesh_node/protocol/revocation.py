@@ -34,14 +34,16 @@ if TYPE_CHECKING:
 REVOCATION_KIND: Final = "revocations"
 REVOKE_VERB: Final = "revoke"
 """What an operator needs, in every namespace: it takes members away, also other operators."""
-MAX_ENTRIES: Final = 4096
-MAX_LIST: Final = 1024 * 1024
-"""Bytes of a signed list at most: 4096 entries with names and reasons of common length."""
+MAX_ENTRIES: Final = 2048
+MAX_LIST: Final = 512 * 1024
+"""Bytes of a signed list at most: 2048 entries with names and reasons of common length."""
 MAX_NAME: Final = 253
 MAX_REASON: Final = 200
 MAX_OF_ONE_SIGNER: Final = 4
 """Lists of one signer that are kept beside each other: made at the same time in parts of the mesh that were cut off."""
 MAX_LISTS: Final = 16
+MAX_LISTS_SIZE: Final = 2 * 1024 * 1024
+"""Bytes of all lists together at most: they travel in one message."""
 FIRST_EPOCH: Final = 1
 """The epoch of a mesh in which nobody was ever revoked; there is no list for it."""
 MAX_NUMBER: Final = 1 << 48
@@ -202,10 +204,12 @@ class Revocations:
         """
         union = Revocations((*self.lists, *lists))
         crowded = Counter(each.author for each in union.lists)
-        if len(union.lists) > MAX_LISTS or any(count > MAX_OF_ONE_SIGNER for count in crowded.values()):
+        size = sum(len(each.raw) for each in union.lists)
+        too_many = len(union.lists) > MAX_LISTS or any(count > MAX_OF_ONE_SIGNER for count in crowded.values())
+        if too_many or size > MAX_LISTS_SIZE:
             raise RevocationError(
-                f"{len(union.lists)} revocation lists that do not cover each other: `beectl mesh rotate-epoch` where "
-                "the root is makes one of them"
+                f"{len(union.lists)} revocation lists of {size} bytes that do not cover each other: `beectl mesh "
+                "rotate-epoch` where the root is makes one of them"
             )
         return union
 
@@ -257,7 +261,9 @@ def open_list(raw: bytes, trust: TrustStore, *, stored: bool = False) -> SignedL
     return SignedList(raw, content, signer)
 
 
-def open_lists(raws: Iterable[bytes], trust: TrustStore, known: Revocations, *, stored: bool = False) -> list[SignedList]:
+def open_lists(
+    raws: Iterable[bytes], trust: TrustStore, known: Revocations, *, stored: bool = False
+) -> list[SignedList]:
     """Check those of `raws` that are not among the `known`. Raises as `open_list`."""
     held = {each.raw for each in known.lists}
     return [open_list(raw, trust, stored=stored) for raw in dict.fromkeys(raws) if raw not in held]

@@ -5,9 +5,9 @@ bundle is believed when a root of the present one signed it and it is newer, whi
 overlap: first a bundle with the old and the new root, then, when all certificates are renewed, one without the old. The
 store keeps the bundles it went through, so that a member that slept through several can follow the same way.
 
-A root that was retired vouches for nobody who speaks now, and still for what is kept: records, votes and revocations are
-believed as long as one of the roots that ever were has certified their signer, unless a bundle disowns that root because
-its key was stolen.
+A root that was retired vouches for nobody who speaks now, and still for what is kept: records, votes and revocations
+are believed as long as one of the roots that ever were has certified their signer, unless a bundle disowns that root
+because its key was stolen.
 """
 
 from __future__ import annotations
