@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from beemesh_node.cli.authority import issued
@@ -118,9 +118,9 @@ def _known(context: Context, mesh: Mesh) -> tuple[_Known, ...]:
             continue
         known.append(_of(certificate))
     known.append(_of(mesh.operator.certificate))
-    for entry in mesh.operator.trust.revocations.entries:
-        if entry.machine_id not in {each.machine_id for each in known}:
-            known.append(_Known(MEMBER, entry.name, entry.machine_id, entry.serial))
+    for gone in mesh.operator.trust.revocations.entries:
+        if gone.machine_id not in {each.machine_id for each in known}:
+            known.append(_Known(MEMBER, gone.name, gone.machine_id, gone.serial))
     return tuple(known)
 
 
@@ -228,8 +228,6 @@ async def sign_again(mesh: Mesh, wanted: Sequence[Declaration]) -> tuple[list[st
 
 
 def _same(declaration: Declaration) -> Change:
-    from dataclasses import replace
-
     record = declaration.attested.record
     again = replace(record, sequence=record.sequence + 1, parent=declaration.attested.digest)
     return Change("signed again", again, None, tuple(declaration.blocks.values()))

@@ -1,4 +1,4 @@
-"""The steps by which one root of a mesh follows another. Each can be made again, and none before the last is in vain."""
+"""The steps by which one root of a mesh follows another. Each can be made again by whoever was interrupted."""
 
 from __future__ import annotations
 

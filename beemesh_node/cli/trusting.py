@@ -130,21 +130,14 @@ def believed(mesh: Mesh, machine: str) -> Certificate | None:
     return certificate if mesh.operator.trust.believes(certificate) else None
 
 
-def new_epoch(
-    context: Context,
-    mesh: Mesh,
-    author: Author,
-    added: Iterable[Revocation],
-    *,
-    kept: Iterable[Revocation] | None = None,
-) -> None:
+def new_epoch(context: Context, mesh: Mesh, author: Author, added: Iterable[Revocation]) -> None:
     """Sign the next list, with what was revoked before and what is `added`, and keep it and its secret in the context.
 
     Kept first, so that whoever is interrupted goes on with the same list.
     """
     trust = mesh.operator.trust
     secret = secrets.token_bytes(SECRET_SIZE)
-    entries = {entry.key: entry for entry in (*(trust.revocations.entries if kept is None else kept), *added)}
+    entries = {entry.key: entry for entry in (*trust.revocations.entries, *added)}
     content = RevocationList(
         suite=SUITE,
         mesh_id=trust.mesh_id,

@@ -99,9 +99,12 @@ class Enrolled:
     """Milliseconds since the Unix epoch."""
 
 
-def generate_keys(state: Path) -> Keys:
-    """Make the machine's keys, unless it has them. Raises `KeyStoreError`."""
-    path = state / KEY
+def generate_keys(state: Path, *, renew: bool = False) -> Keys:
+    """Make the machine's keys, unless it has them. Raises `KeyStoreError`.
+
+    `renew`: make other keys beside those of a member, unless that was done already; `take_bundle` puts them in place.
+    """
+    path = state / (NEXT_KEY if renew and (state / CERTIFICATE).exists() else KEY)
     try:
         identity, changed = load_identity(path, KeyKind.MACHINE), False
     except KeyNotFoundError:
@@ -115,7 +118,7 @@ def make_request(state: Path, mesh_id: bytes, nonce: bytes, out: Path) -> Reques
 
     Raises `EnrolmentError` for a machine without keys, or of another mesh; `CryptoError` for what cannot be written.
     """
-    identity = _identity(state)
+    identity = _asking(state)
     _check_other_mesh(state, mesh_id)
     known = _pending(state, MeshId(mesh_id), nonce)
     if known is None:
@@ -142,7 +145,7 @@ def take_bundle(state: Path, path: Path) -> Enrolled:
     digest = hashlib.sha256(sealed).hexdigest()
     if (state / CERTIFICATE).exists() and _facts(state).get("bundle") == digest:
         return _enrolled(load_membership(state).certificate, changed=False)
-    identity = _identity(state)
+    identity = _asking(state)
     try:
         request = read_private(state / PENDING_REQUEST, MAX_REQUEST)
         kem_key = load_kem_key(state / PENDING_KEM)
@@ -181,7 +184,10 @@ def load_membership(state: Path) -> Membership:
     identity = _identity(state)
     try:
         trust = TrustStore.load(MeshId(bytes.fromhex(facts["mesh_id"])), read_private(state / TRUST, MAX_CHAIN_SIZE))
-        certificate = trust.verify_chain(raw)
+        certificate = trust.verify_past(raw)
+        if certificate.public_key != identity.signing.public_key:
+            _put_next_key_in_place(state, certificate)
+            identity = _identity(state)
         if (certificate.public_key, certificate.peer_id) != (identity.signing.public_key, identity.peer.peer_id):
             raise EnrolmentError(
                 f"{state}: {CERTIFICATE} is for other keys than those in {KEY}: bring back the keys it was made for, "
@@ -218,6 +224,18 @@ def _keep(state: Path, joined: Joined, digest: str) -> None:
     write_private(state / NETWORK_KEY, bundle.network_key.hex().encode() + b"\n", replace=True)
     write_private(state / MEMBERSHIP, json.dumps(facts, indent=2).encode() + b"\n", replace=True)
     write_private(state / CERTIFICATE, bundle.certificate, replace=True)
+    _put_next_key_in_place(state, joined.certificate)
+
+
+def _put_next_key_in_place(state: Path, certificate: Certificate) -> None:
+    """Have the keys of the certificate be the machine's; also after a power loss just after it was written."""
+    try:
+        following = load_identity(state / NEXT_KEY, KeyKind.MACHINE)
+    except KeyNotFoundError:
+        return
+    if following.signing.public_key == certificate.public_key:
+        save_identity(state / KEY, KeyKind.MACHINE, following, replace=True)
+        remove_private(state / NEXT_KEY)
 
 
 def _revocations(state: Path) -> tuple[bytes, ...]:
@@ -230,6 +248,14 @@ def _revocations(state: Path) -> tuple[bytes, ...]:
 def _enrolled(certificate: Certificate, *, changed: bool) -> Enrolled:
     mesh = certificate.mesh_id.hex()
     return Enrolled(changed, certificate.machine_id, certificate.name, mesh, certificate.not_after)
+
+
+def _asking(state: Path) -> Identity:
+    """The keys for which a certificate is to be had: those that are to follow, if there are any."""
+    try:
+        return load_identity(state / NEXT_KEY, KeyKind.MACHINE)
+    except KeyNotFoundError:
+        return _identity(state)
 
 
 def _identity(state: Path) -> Identity:

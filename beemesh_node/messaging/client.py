@@ -70,7 +70,7 @@ class MeshSession:
         return self._mesh_time()
 
     async def follow_trust(self) -> None:
-        """Learn from the entry of newer roots and revocations. Raises `MeshError`, also for an entry that is revoked."""
+        """Learn newer roots and revocations from the entry. Raises `MeshError`, also if it is revoked itself."""
         trust = self._contacts.trust
         if self._entry.trust_digest in (b"", trust.digest):
             return

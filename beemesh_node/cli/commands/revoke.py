@@ -40,8 +40,8 @@ def revoke(members: tuple[str, ...], reason: str, dry_run: bool, by: str | None,
     A NAME (also machine/NAME, operator/NAME) or ID means the member with all its certificates; a SERIAL only that one
     certificate, such as the one before a renewal. What was revoked never comes back: give the member new keys instead.
 
-    What a revoked machine ran is placed anew. Workloads that a revoked operator declared go on; they are signed again by
-    you. The list of workloads that is printed names those whose Secrets the member could read: replace them.
+    What a revoked machine ran is placed anew. Workloads that a revoked operator declared go on: you sign them again by
+    this. Printed are the workloads that the member could read, so that you can replace their Secrets.
     """
     from beemesh_node.cli.mesh import in_mesh, once
     from beemesh_node.cli.revoking import find_suspects, owned_by, peers_of, revocation, sign_again, what_they_held

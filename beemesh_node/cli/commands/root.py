@@ -13,6 +13,7 @@ from beemesh_node.cli.output import Format, Table, echo_facts, echo_table
 
 if TYPE_CHECKING:
     from beemesh_node.cli.mesh import Mesh
+    from beemesh_node.protocol.ids import MachineId
 
 
 @click.group(
@@ -77,9 +78,9 @@ def add(encrypt: bool, form: Format) -> None:
         return {"changed": changed, **_roots(mesh), **told.facts}
 
     facts = in_mesh(lambda mesh: once(work(mesh)))
+    since = "is trusted now" if facts["changed"] else "was trusted already"
     lines = [
-        f"root {facts['roots'][0][:16]} {'is trusted now' if facts['changed'] else 'was trusted already'}, beside the old "
-        f"one (bundle {facts['bundle']})",
+        f"root {facts['roots'][0][:16]} {since}, beside the old one (bundle {facts['bundle']})",
         *_told(facts),
         "Next: `beectl cert renew --all`, then `beectl mesh root retire`. Keep a backup of root.next.key.",
     ]
@@ -179,7 +180,8 @@ def renew(names: tuple[str, ...], everybody: bool, again: bool, form: Format) ->
         await learn(mesh)
         await tell(mesh, context)
         chosen = list(mesh.session.machines) if everybody else [find_machine(mesh, name).id for name in names]
-        stay, turn = [], []
+        stay: list[tuple[MachineId, str]] = []
+        turn: list[tuple[MachineId, str]] = []
         for machine in chosen:
             certificate = believed(mesh, machine)
             if certificate is not None:
