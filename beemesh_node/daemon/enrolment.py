@@ -120,7 +120,7 @@ def make_request(state: Path, mesh_id: bytes, nonce: bytes, out: Path) -> Reques
     """
     identity = _asking(state)
     _check_other_mesh(state, mesh_id)
-    known = _pending(state, MeshId(mesh_id), nonce)
+    known = _pending(state, identity, MeshId(mesh_id), nonce)
     if known is None:
         kem_key = generate_kem_key()
         save_kem_key(state / PENDING_KEM, kem_key, replace=True)
@@ -265,15 +265,16 @@ def _identity(state: Path) -> Identity:
         raise EnrolmentError(f"{state}: this machine has no keys yet: run `beemeshd keys generate` first") from None
 
 
-def _pending(state: Path, mesh_id: MeshId, nonce: bytes) -> bytes | None:
-    """The request that was made for this mesh and nonce and is still open, or None."""
+def _pending(state: Path, identity: Identity, mesh_id: MeshId, nonce: bytes) -> bytes | None:
+    """The request that was made for these keys, this mesh and nonce and is still open, or None."""
     try:
         request = read_private(state / PENDING_REQUEST, MAX_REQUEST)
         opened = verify_request(request, mesh_id, nonce)
         kem_key = load_kem_key(state / PENDING_KEM)
     except (ProtocolError, CryptoError):
         return None
-    return request if kem_key.public_key == opened.kem_public_key else None
+    ours = (kem_key.public_key, identity.signing.public_key) == (opened.kem_public_key, opened.public_key)
+    return request if ours else None
 
 
 def _check_other_mesh(state: Path, mesh_id: bytes) -> None:
