@@ -302,8 +302,7 @@ class Exchange:
             async with self._host.open(target.peer, MESSAGE) as onward:
                 asker = question.sender
                 shown = IntroductionReply(asker.certificate_bytes, asker.statement_bytes)
-                (introduction,) = self._sealed((target, shown))
-                (ready,) = self._sealed((asker, Ack()), asked=question.asked)
+                introduction, ready = self._sealed((target, shown), (asker, Ack()), asked=question.asked)
                 await onward.write_frame(introduction.data)
                 await stream.write_frame(ready.data)
                 await pipe(stream, onward, MAX_DIRECT)
