@@ -140,7 +140,8 @@ class SignedList:
         """Whether `other` says nothing any more beside this one. An operator covers its own lists only."""
         if self.signer is not None and self.author != other.author:
             return False
-        return self.rank > other.rank and self.keys >= other.keys
+        greater = (self.rank, len(self.keys), self.raw) > (other.rank, len(other.keys), other.raw)
+        return greater and self.rank >= other.rank and self.keys >= other.keys
 
 
 class _Keys:

@@ -265,6 +265,15 @@ def test_no_signer_fills_the_memory() -> None:
     assert full.merged([open_list(by_root(3, *apart), trust)]).number == 3, "a root makes one of them"
 
 
+def test_of_two_lists_that_say_the_same_one_is_kept() -> None:
+    trust = MESH.trust()
+    signed_twice = [by_root(2, entry(MACHINES[0])) for _ in range(2)]
+    assert len(set(signed_twice)) == 2
+    lists = open_lists([*signed_twice, by_root(2)], trust, NONE)
+    assert Revocations(lists) == Revocations(reversed(lists))
+    assert [each.raw for each in Revocations(lists).lists] == [max(signed_twice)]
+
+
 def test_an_old_list_takes_nothing_back() -> None:
     trust = heeding(by_root(3, entry(MACHINES[0])))
     older = trust.revocations.merged([open_list(by_root(2), trust)])
