@@ -104,8 +104,8 @@ async def test_two_secrets_of_one_number_until_the_next(place: Place) -> None:
     for raw, secret in ((two, THIRD), (one, SECOND)):
         await other.take((), [raw], [secret])
     assert (other.secret, other.trust.digest) == (beliefs.secret, beliefs.trust.digest)
-    await beliefs.take((), [place.list(3, JOINED)], [JOINED])
-    assert beliefs.secrets == (JOINED,)
+    await other.take((), [place.list(3, JOINED)], [JOINED])
+    assert other.secrets == (JOINED,)
 
 
 async def test_a_newcomer_begins_with_what_its_bundle_says(place: Place) -> None:
