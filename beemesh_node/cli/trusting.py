@@ -99,8 +99,10 @@ async def tell(mesh: Mesh, context: Context) -> Told:
     lists = tuple(each.raw for each in trust.revocations.lists)
     news = TrustNews(trust.digest, trust.chain[1:], lists, _secrets(context, trust))
     there = [machine for machine in reachable(mesh.session) if believed(mesh, machine) is not None]
-    # Nobody is waited for less than the others: what is revoked shall be so everywhere.
-    answers = await gather(mesh.session, there, news, TrustReply, enough=lambda replies: False)
+    connected = {machine for machine in there if mesh.session.machines[machine].connected}
+    answers = await gather(
+        mesh.session, there, news, TrustReply, enough=lambda replies: bool(replies) and connected <= replies.keys()
+    )
     told, untold = [], {}
     for machine in mesh.session.machines:
         certificate = believed(mesh, machine)

@@ -291,8 +291,8 @@ class TestRoot:
         monkeypatch.setenv("BEEMESH_PASSPHRASE_FILE", str(secret))
         beectl("mesh", "root", "add")
         assert b"correct horse" not in context.next_root_key.read_bytes()
+        monkeypatch.delenv("BEEMESH_PASSPHRASE_FILE")
         with pytest.raises(CliError):
-            monkeypatch.delenv("BEEMESH_PASSPHRASE_FILE")
             authority.open_root(context, ContextSettings.load(context))
 
 
