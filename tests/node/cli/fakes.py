@@ -42,7 +42,7 @@ from beemesh_node.protocol.messages import (
     WorkloadEntry,
 )
 from beemesh_node.protocol.request import new_nonce, sign_request, verify_request
-from beemesh_node.protocol.revocation import RevocationError, open_lists
+from beemesh_node.protocol.revocation import RevocationError, sift
 from beemesh_node.protocol.root import MachineProfile
 from beemesh_node.protocol.trust import TrustStore
 from beemesh_node.workloads.manifest import WORKLOADS
@@ -201,7 +201,7 @@ class FakeMesh:
         refused, trust = "", fake.believes
         try:
             trust.catch_up(news.bundles)
-            union = trust.revocations.merged(open_lists(news.lists, trust, trust.revocations))
+            union = trust.revocations.merged(sift(news.lists, trust, trust.revocations)[0])
             offered = {epoch_id(secret): secret for secret in news.secrets}
             if union.top is not None and union.top.content.epoch not in {**offered, **fake.secrets}:
                 raise RevocationError("the secret is missing")

@@ -7,39 +7,35 @@ from dataclasses import replace
 import pytest
 
 from beemesh_node.crypto import generate_kem_key
-from beemesh_node.messaging.directory import ContactBook
+from beemesh_node.messaging.directory import Contact, ContactBook
 from beemesh_node.messaging.errors import PeerRefused
 from beemesh_node.messaging.local import EPOCH_GRACE_MS
 from beemesh_node.network.api import Refused as TurnedAway
 from beemesh_node.protocol.counters import Refusal
 from beemesh_node.protocol.encryption import epoch_id
-from beemesh_node.protocol.revocation import NONE, Revocation, open_lists
-from beemesh_node.protocol.session import start_session
+from beemesh_node.protocol.revocation import NONE, Revocation, open_list
+from beemesh_node.protocol.session import LocalSession, start_session
 from beemesh_node.protocol.trust import TrustStore
 from tests.node.messaging.party import QUERY, Party, now_ms, party
 from tests.node.protocol.mesh import Member, Mesh
 from tests.node.protocol.revoking import list_by_root
 
 
-def renew(mesh: Mesh, one: Party) -> None:
-    """Have a member go on with a new certificate for its keys."""
+def _renewed(mesh: Mesh, one: Party) -> LocalSession:
     present = one.member.session
     raw = mesh.root.renew(present.certificate, now_ms() + 1)
-    one.member.renew(
-        start_session(
-            present.signing_key,
-            generate_kem_key(),
-            mesh.trust().verify_chain(raw),
-            raw,
-            present.statement.session_id,
-            now_ms(),
-        )
-    )
+    certificate, session_id = mesh.trust().verify_chain(raw), present.statement.session_id
+    return start_session(present.signing_key, generate_kem_key(), certificate, raw, session_id, now_ms())
+
+
+def renew(mesh: Mesh, one: Party) -> None:
+    """Have a member go on with a new certificate for its keys."""
+    one.member.renew(_renewed(mesh, one))
 
 
 def revoke(trust: TrustStore, mesh: Mesh, *members: Member) -> None:
     entries = [Revocation(each.certificate.machine_id, 0, each.certificate.name, now_ms(), "") for each in members]
-    trust.heed(NONE.merged(open_lists([list_by_root(mesh.root, 2, *entries)], trust, NONE)))
+    trust.heed(NONE.merged([open_list(list_by_root(mesh.root, 2, *entries), trust)]))
 
 
 async def test_a_renewed_certificate_needs_no_new_connection(mesh: Mesh) -> None:
@@ -56,6 +52,29 @@ async def test_a_renewed_certificate_needs_no_new_connection(mesh: Mesh) -> None
         renew(mesh, alice)
         assert await alice.ask(fresh)
         assert {Refusal.UNKNOWN_SENDER.value} >= set(alice.member.counters.snapshot())
+
+
+async def test_who_is_shown_a_renewed_certificate_need_not_ask(mesh: Mesh) -> None:
+    async with party(mesh) as alice, party(mesh) as bob:
+        await alice.meet(bob)
+        fresh = _renewed(mesh, bob)
+        await bob.exchange.introduce(fresh)
+        bob.member.renew(fresh)
+        back = next(each for each in bob.host.peers().values())
+        assert isinstance(back, Contact)
+        assert await bob.ask(back)
+        assert alice.asked[-1].sender.fingerprint == fresh.fingerprint
+        assert alice.refused(Refusal.UNKNOWN_SENDER) == 0
+
+
+async def test_a_relay_is_told_too(mesh: Mesh) -> None:
+    async with party(mesh) as alice, party(mesh) as relay, party(mesh) as bob:
+        await relay.meet(bob)
+        entry = await alice.meet(relay)
+        renew(mesh, relay)
+        assert await alice.ask(bob.contact, through=entry)
+        renew(mesh, bob)
+        assert await alice.ask(bob.contact, through=entry)
 
 
 async def test_what_a_revoked_member_says_is_refused_at_once_and_it_is_not_admitted_again(mesh: Mesh) -> None:
@@ -110,7 +129,7 @@ def test_a_contact_under_another_certificate_takes_the_place_of_a_revoked_one(me
     assert newest is not None
     assert newest.fingerprint == renewed.fingerprint
     stolen = Revocation(member.certificate.machine_id, renewed.certificate.serial, "", now_ms(), "")
-    book.trust.heed(NONE.merged(open_lists([list_by_root(mesh.root, 2, stolen)], book.trust, NONE)))
+    book.trust.heed(NONE.merged([open_list(list_by_root(mesh.root, 2, stolen), book.trust)]))
     assert book.by_machine(member.certificate.machine_id) is None
     again = book.learn(member.certificate_bytes, member.session(now_ms() + 1).statement_bytes, now_ms())
     assert book.by_machine(member.certificate.machine_id) == again

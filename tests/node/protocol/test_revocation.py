@@ -33,7 +33,7 @@ from beemesh_node.protocol.revocation import (
     Revocations,
     SignedList,
     open_list,
-    open_lists,
+    sift,
     sign_list,
 )
 from beemesh_node.protocol.root import MeshRoot, OperatorProfile
@@ -74,7 +74,7 @@ def foreign() -> bytes:
 
 def heeding(*lists: bytes) -> TrustStore:
     trust = MESH.trust()
-    trust.heed(NONE.merged(open_lists(lists, trust, NONE)))
+    trust.heed(NONE.merged([open_list(raw, trust) for raw in lists]))
     return trust
 
 
@@ -154,6 +154,14 @@ def test_no_bit_is_without_meaning(position: int, change: int) -> None:
     raw[position % len(raw)] ^= change
     with pytest.raises(ProtocolError):
         open_list(bytes(raw), MESH.trust())
+
+
+def test_the_genuine_are_taken_from_among_others() -> None:
+    trust, known = MESH.trust(), heeding(by_root(2)).revocations
+    raws = [by_root(3), b"nothing", flip(by_root(4), -1), *(each.raw for each in known.lists)]
+    genuine, errors = sift(raws, trust, known)
+    assert [each.content.number for each in genuine] == [3]
+    assert [type(error) for error in errors] == [MalformedError, BadSignatureError]
 
 
 def test_an_object_of_another_kind_is_no_list() -> None:
@@ -248,7 +256,7 @@ def test_an_operator_covers_its_own_lists_only() -> None:
     first, second = WARDENS
     trust = MESH.trust()
     lists = [by(first, 2, entry(MACHINES[0])), by(second, 3, entry(MACHINES[0]), entry(MACHINES[1]))]
-    merged = NONE.merged(open_lists(lists, trust, NONE))
+    merged = NONE.merged([open_list(raw, trust) for raw in lists])
     assert len(merged.lists) == 2
     ruled = merged.merged([open_list(by_root(4, entry(second)), trust)])
     assert ruled.revokes(MACHINES[0].certificate), "the honest one had said it too"
@@ -269,7 +277,7 @@ def test_of_two_lists_that_say_the_same_one_is_kept() -> None:
     trust = MESH.trust()
     signed_twice = [by_root(2, entry(MACHINES[0])) for _ in range(2)]
     assert len(set(signed_twice)) == 2
-    lists = open_lists([*signed_twice, by_root(2)], trust, NONE)
+    lists = [open_list(raw, trust) for raw in (*signed_twice, by_root(2))]
     assert Revocations(lists) == Revocations(reversed(lists))
     assert [each.raw for each in Revocations(lists).lists] == [max(signed_twice)]
 
@@ -323,10 +331,8 @@ def test_what_a_retired_root_signed_is_believed_where_it_is_kept() -> None:
         second.sign_bundle(3, NOW),
     ]
     trust = MESH.trust(*bundles)
-    with pytest.raises(UnknownRootError):
-        open_list(old, trust)
-    assert open_list(old, trust, stored=True).content.number == 2
-    assert open_list(by(WARDENS[0], 2), trust, stored=True).signer == WARDENS[0].certificate
+    assert open_list(old, trust).content.number == 2
+    assert open_list(by(WARDENS[0], 2), trust).signer == WARDENS[0].certificate
     assert trust.verify_past(MACHINES[0].certificate_bytes) == MACHINES[0].certificate
     assert trust.verify_author(MACHINES[0].certificate_bytes) == MACHINES[0].certificate
     with pytest.raises(UnknownRootError):
@@ -337,7 +343,7 @@ def test_what_a_retired_root_signed_is_believed_where_it_is_kept() -> None:
         with pytest.raises(UnknownRootError):
             believe(MACHINES[0].certificate_bytes)
     with pytest.raises(UnknownRootError):
-        open_list(old, trust, stored=True)
+        open_list(old, trust)
     again = TrustStore.load(ROOT.mesh_id, trust.dump())
     assert again.past_roots == trust.past_roots == {second.root_id: second.key.public_key}
 
