@@ -158,10 +158,12 @@ class TrustStore:
         self._chain = [bundles[0]]
         self._current = _open_first(mesh_id, bundles[0])
         self._roots = _by_id(self._current)
+        self._ever = dict(self._roots)
         self._past = dict(self._roots)
         self._disowned: set[bytes] = set(self._current.disowned)
         self._believed: dict[Fingerprint, Certificate] = {}
         self._believed_once: dict[Fingerprint, Certificate] = {}
+        self._believed_here: dict[Fingerprint, Certificate] = {}
         self._revocations = NONE
         for bundle in bundles[1:]:
             if not self.adopt(bundle):
@@ -234,8 +236,8 @@ class TrustStore:
         self._chain.append(bundle)
         self._current, self._roots = opened, _by_id(opened)
         self._disowned.update(opened.disowned)
-        known = {**self._past, **self._roots}
-        self._past = {identity: key for identity, key in known.items() if identity not in self._disowned}
+        self._ever.update(self._roots)
+        self._past = {identity: key for identity, key in self._ever.items() if identity not in self._disowned}
         self._believed.clear()
         self._believed_once.clear()
         return True
@@ -307,6 +309,14 @@ class TrustStore:
             ProtocolError: as `open_signed`.
         """
         return self._verify(certificate, self._past, self._believed_once)
+
+    def verify_stored(self, certificate: bytes) -> Certificate:
+        """Return what a certificate says if any root ever signed it: for what was believed when it was written here.
+
+        Raises:
+            ProtocolError: as `open_signed`.
+        """
+        return self._verify(certificate, self._ever, self._believed_here)
 
     def verify_author(self, certificate: bytes) -> Certificate:
         """Return what the certificate of the author of a record says, for a record that somebody else brings.

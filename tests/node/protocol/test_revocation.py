@@ -344,6 +344,7 @@ def test_what_a_retired_root_signed_is_believed_where_it_is_kept() -> None:
             believe(MACHINES[0].certificate_bytes)
     with pytest.raises(UnknownRootError):
         open_list(old, trust)
+    assert trust.verify_stored(MACHINES[0].certificate_bytes) == MACHINES[0].certificate, "it was believed before"
     again = TrustStore.load(ROOT.mesh_id, trust.dump())
     assert again.past_roots == trust.past_roots == {second.root_id: second.key.public_key}
 
