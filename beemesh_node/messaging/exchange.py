@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, final
 
@@ -32,6 +32,7 @@ from beemesh_node.protocol.fetchlimit import FetchLimiter
 from beemesh_node.protocol.ids import Fingerprint, MachineId
 from beemesh_node.protocol.messages import Ack, Failure, IntroductionReply, IntroductionRequest, RelayRequest
 from beemesh_node.protocol.opener import Opened
+from beemesh_node.protocol.session import LocalSession
 
 # The standard library's: structlog takes long to import, and unconfigured it writes to a command's standard output.
 _log = logging.getLogger("beemesh.messaging")
@@ -41,6 +42,8 @@ T = TypeVar("T")
 _ANSWER_WITHIN = 60.0
 """Seconds a handler may take; what takes longer answers first and goes on later."""
 _FETCH_WITHIN = 3.0
+_INTRODUCED_WITHIN = 3.0
+"""Seconds in which all who are connected are shown a renewed certificate."""
 _REACH_WITHIN = 5.0
 """Seconds that connecting to a machine may take before the host's own way is tried."""
 
@@ -52,6 +55,8 @@ class Question:
     payload: Any
     sender: Contact
     message_id: bytes
+    asked: Fingerprint
+    """Of our own certificate by which we were asked: the answer comes under the same."""
 
     @property
     def machine(self) -> MachineId:
@@ -120,6 +125,27 @@ class Exchange:
         except trio.TooSlowError:
             raise RequestTimeout(f"{contact.certificate.name} did not answer within {timeout:g} s") from None
 
+    async def introduce(self, session: LocalSession) -> None:
+        """Show everybody who is connected under which certificate we speak from now on, while the last one is known.
+
+        Who is not told in good time has to ask when the first message comes.
+        """
+        shown = IntroductionReply(session.certificate_bytes, session.statement_bytes)
+        question = IntroductionRequest(session.fingerprint, "")
+
+        async def show(contact: Contact) -> None:
+            with suppress(MeshError, MessageRefused, NetworkError):
+                async with self._stream(contact, None) as stream:
+                    for message in self._sealed((contact, shown), (contact, question)):
+                        await stream.write_frame(message.data)
+                    await self._answer_from(stream, contact, IntroductionReply)
+
+        with trio.move_on_after(_INTRODUCED_WITHIN):
+            async with trio.open_nursery() as nursery:
+                for admission in list(self._host.peers().values()):
+                    if isinstance(admission, Contact):
+                        nursery.start_soon(show, admission)
+
     @asynccontextmanager
     async def open(
         self, contact: Contact, payload: object, reply: type[T], *, through: Contact | None = None
@@ -157,21 +183,22 @@ class Exchange:
                 "stopped; try again"
             ) from error
 
-    def _sealed(self, *messages: tuple[Contact, object]) -> list[_Sealed]:
+    def _sealed(self, *messages: tuple[Contact, object], asked: Fingerprint | None = None) -> list[_Sealed]:
         """Seal each payload to its receiver, and sign all together: signing is what messages cost."""
+        sealer = self._member.sealer if asked is None else self._member.sealer_as(asked)
         unsigned = []
         for contact, payload in messages:
             try:
-                unsigned.append(self._member.sealer.direct(payload, contact.recipient, self._member.mesh_time()))
+                unsigned.append(sealer.direct(payload, contact.recipient, self._member.mesh_time()))
             except (CryptoError, ProtocolError) as error:
                 raise PeerRefused(
                     f"{contact.certificate.name}: cannot be sent {type(payload).__name__}: {error}"
                 ) from error
-        signed = self._member.sealer.sign_batch(unsigned)
+        signed = sealer.sign_batch(unsigned)
         return [_Sealed(data, each.header.message_id) for data, each in zip(signed, unsigned, strict=True)]
 
-    async def _put(self, stream: FrameStream, contact: Contact, payload: object) -> None:
-        (message,) = self._sealed((contact, payload))
+    async def _put(self, stream: FrameStream, question: Question, payload: object) -> None:
+        (message,) = self._sealed((question.sender, payload), asked=question.asked)
         await stream.write_frame(message.data)
 
     async def _answer_from(self, stream: FrameStream, contact: Contact, reply: type[T]) -> T:
@@ -202,7 +229,7 @@ class Exchange:
             return
         answer = await self._handled(question)
         reply = answer.reply if isinstance(answer, Continued) else answer
-        await self._put(stream, question.sender, reply)
+        await self._put(stream, question, reply)
         if isinstance(answer, Continued):
             await answer.go_on(stream)
 
@@ -223,7 +250,8 @@ class Exchange:
             raise UnknownSender(opened.header.sender)
         if newest is not None and newest.statement.session_id == sender.statement.session_id:
             sender = newest  # the same session, perhaps with another KEM key by now
-        return Question(opened.payload, sender, opened.header.message_id)
+        header = opened.header
+        return Question(opened.payload, sender, header.message_id, Fingerprint(header.audience_id))
 
     def _introduced(self, introduction: IntroductionReply) -> Contact | None:
         """The member that a relay shows before its question, if it is one."""
@@ -250,7 +278,8 @@ class Exchange:
             return False
         try:
             question = IntroductionRequest(fingerprint, "")
-            reply = await self.ask(deliverer, question, IntroductionReply, timeout=_FETCH_WITHIN)
+            newest = self._member.contacts.by_machine(deliverer.machine) or deliverer
+            reply = await self.ask(newest, question, IntroductionReply, timeout=_FETCH_WITHIN)
             if not reply.certificate:
                 return False
             contact = self._member.contacts.learn(reply.certificate, reply.statement, self._member.mesh_time())
@@ -273,6 +302,9 @@ class Exchange:
 
     async def _introduce(self, question: Question) -> IntroductionReply:
         request: IntroductionRequest = question.payload
+        own = self._member.session
+        if request.fingerprint == own.fingerprint:  # it was renewed since our hello
+            return IntroductionReply(own.certificate_bytes, own.statement_bytes)
         if request.machine:
             contact = self._member.contacts.by_machine(MachineId(request.machine))
         else:
@@ -286,7 +318,7 @@ class Exchange:
         target = self._member.contacts.by_machine(MachineId(question.payload.machine))
         if target is None or target.certificate.role is not Role.MACHINE:
             failure = Failure("NotFound", f"machine {question.payload.machine[:32]} is not known here")
-            await self._put(stream, question.sender, failure)
+            await self._put(stream, question, failure)
             return
         try:
             if self._reach is not None:
@@ -294,10 +326,10 @@ class Exchange:
             async with self._host.open(target.peer, MESSAGE) as onward:
                 asker = question.sender
                 shown = IntroductionReply(asker.certificate_bytes, asker.statement_bytes)
-                introduction, ready = self._sealed((target, shown), (asker, Ack()))
+                introduction, ready = self._sealed((target, shown), (asker, Ack()), asked=question.asked)
                 await onward.write_frame(introduction.data)
                 await stream.write_frame(ready.data)
                 await pipe(stream, onward, MAX_DIRECT)
         except (AuthenticationRefused, Refused, Unreachable) as error:
             failure = Failure("Unavailable", f"{target.certificate.name} cannot be reached from here: {error}")
-            await self._put(stream, question.sender, failure)
+            await self._put(stream, question, failure)

@@ -410,8 +410,9 @@ def test_a_payload_that_is_none(receiver: Receiver, plaintext: bytes) -> None:
 
 
 def test_every_refusal_has_been_seen() -> None:
-    """Each reason occurs in a test: of messages and their windows here and in test_replay, of beats in test_beats."""
-    here = Path(__file__).parent
-    sources = (Path(__file__), here / "test_replay.py", here / "test_beats.py", here.parent / "daemon/test_beats.py")
+    """Each reason occurs in a test: of messages and their windows here and in test_replay, of the rest elsewhere."""
+    here, daemon = Path(__file__).parent, Path(__file__).parents[1] / "daemon"
+    files = ("test_replay.py", "test_beats.py")
+    sources = (Path(__file__), *(here / name for name in files), daemon / "test_beats.py", daemon / "test_trusting.py")
     text = "".join(source.read_text(encoding="utf-8") for source in sources)
     assert {reason.name for reason in Refusal if f"Refusal.{reason.name}" not in text} == set()
