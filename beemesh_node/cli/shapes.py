@@ -15,11 +15,16 @@ from beemesh_node.crypto.errors import CryptoError
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.messages import ClaimReport, EventReport, MachineEntry, WorkloadEntry
 from beemesh_node.protocol.record import Record
+from beemesh_node.protocol.revocation import Revocation
 from beemesh_node.workloads.errors import ManifestError
 from beemesh_node.workloads.kubernetes import deployment, event, node, pod, stateful_set
+from beemesh_node.workloads.kubernetes.times import timestamp
 from beemesh_node.workloads.spec import WorkloadSpec
 
 Shape = dict[str, Any]
+
+REVOCATION_VERSION = "beemesh.io/v1"
+"""Kubernetes has no such kind."""
 
 _NOTHING_KNOWN = WorkloadEntry(b"", (), (), "", False, "", False, 0)
 
@@ -122,3 +127,17 @@ def outcome_facts(outcomes: Sequence[Outcome]) -> Shape:
         results.append(result)
     warnings = list(dict.fromkeys(warning for outcome in outcomes for warning in outcome.warnings))
     return {"changed": any(outcome.changed for outcome in outcomes), "results": results, "warnings": warnings}
+
+
+def revocation_shape(entry: Revocation) -> Shape:
+    """A member, or one certificate of it, that is believed no more. `serial` 0 means all certificates."""
+    return {
+        "apiVersion": REVOCATION_VERSION,
+        "kind": "Revocation",
+        "metadata": {
+            "name": entry.name or entry.machine_id or str(entry.serial),
+            "uid": entry.machine_id,
+            "creationTimestamp": timestamp(entry.revoked_at),
+        },
+        "spec": {"serial": entry.serial, "reason": entry.reason},
+    }
