@@ -255,7 +255,7 @@ class TestStreams:
         running.duplex = Duplex(
             (FrameKind.STDOUT, b"one\n"), (FrameKind.STDERR, b"\xff"), (FrameKind.EXIT, StreamFrame.exit(7).data), END
         )
-        facts = beectl.json("exec", "deploy/hello", "--", "false")
+        facts = json.loads(beectl("exec", "-o", "json", "deploy/hello", "--", "false").stdout)
         assert (facts["rc"], facts["stdout"], facts["stderr"]) == (7, "one\n", "\ufffd")
         assert (facts["container"], facts["machine"]) == ("web", "m1")
         assert written == {1: b"", 2: b""}
