@@ -5,83 +5,33 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import tempfile
 import typing as t
 
-Facts = dict[str, t.Any]
+from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import CONNECTION, Beectl, BeectlError, Facts
 
 KINDS = ("machine", "operator", "mesh-root")
 REGENERATE = ("never", "fail", "partial_idempotence", "full_idempotence", "always")
 
 OPTIONS: Facts = {
-    "beectl": {"type": "str", "default": "beectl"},
-    "passphrase": {"type": "str", "no_log": True},
+    **{name: CONNECTION[name] for name in ("beectl", "passphrase", "timeout")},
+    "passphrase_file": {"type": "path", "no_log": False},
 }
-"""Options of every module that has to do with keys."""
-
-_PLACES = ("/opt/beemesh/venv/bin", "/usr/local/bin")
-"""Where the role `node` puts beectl, which need not be on the path of a module."""
-REFUSED = 3
-"""Exit code of beectl: key, certificate or passphrase refused."""
+"""Options of every module for key files; the fragment `keys` documents them."""
+EXCLUSIVE = [("passphrase", "passphrase_file")]
 
 
-class Refused(Exception):
-    """What was asked for is not done; the message says what to do instead."""
+def beectl_for(module: t.Any) -> Beectl:
+    """`beectl` for key files: with the passphrase that the task gives, and none that the environment has for others."""
+    os.environ.pop("BEEMESH_PASSPHRASE_FILE", None)
+    return Beectl(module)
 
 
-class Beectl:
-    """`beectl` on the host on which the module runs."""
-
-    def __init__(self, module: t.Any) -> None:
-        """Find it, or end the module with a word on how to get it."""
-        self._module = module
-        name = module.params["beectl"]
-        found = module.get_bin_path(name, opt_dirs=list(_PLACES)) if os.sep not in name else name
-        if not found or not os.access(found, os.X_OK):
-            module.fail_json(
-                msg=f"{name} is not on this host: install it (on a machine the role beemesh.mesh.node does, for others "
-                "see the README of beemesh.mesh), or name it with the option beectl"
-            )
-        self._program: str = found
-
-    def run(self, *words: str, passphrase: str | None = None) -> tuple[int, Facts, str]:
-        """Run a command with `-o json`; return its exit code, what it told, and its message."""
-        environment = {"BEEMESH_PASSPHRASE_FILE": ""}
-        reading = None
-        if passphrase is not None:
-            # The whole of it fits into the pipe, so that nobody has to wait for the other end.
-            reading, writing = os.pipe()
-            os.write(writing, passphrase.encode("utf-8") + b"\n")
-            os.close(writing)
-            environment["BEEMESH_PASSPHRASE_FILE"] = f"/dev/fd/{reading}"
-        try:
-            code, out, err = self._module.run_command(
-                [self._program, *words, "--output", "json"],
-                environ_update=environment,
-                pass_fds=() if reading is None else (reading,),
-                expand_user_and_vars=False,
-            )
-        finally:
-            if reading is not None:
-                os.close(reading)
-        message = err.strip()
-        if message.startswith("error: "):
-            message = message[len("error: ") :]
-        try:
-            facts = json.loads(out) if code == 0 else {}
-        except ValueError:
-            raise Refused(f"{self._program} {words[0]}: its answer is no JSON: is it beectl?") from None
-        return code, facts, message or f"{self._program} ended with {code}"
-
-    def told(self, *words: str, passphrase: str | None = None) -> Facts:
-        """What a command told. Raises `Refused` when it fails."""
-        code, facts, message = self.run(*words, passphrase=passphrase)
-        if code != 0:
-            raise Refused(message)
-        return facts
+def has_passphrase(module: t.Any) -> bool:
+    """Whether the task gives one."""
+    return module.params["passphrase"] is not None or module.params["passphrase_file"] is not None
 
 
 class Key:
@@ -105,47 +55,50 @@ class Key:
         return {key: self.facts[key] for key in ("kind", "fingerprint", "encrypted")}
 
 
-def look(beectl: Beectl, path: str, passphrase: str | None, name: str | None = None) -> Key:
-    """Look at a key file, with its passphrase if it has one. Raises `Refused` for what is no file.
+def look(beectl: Beectl, path: str, name: str | None = None) -> Key:
+    """Look at a key file, with its passphrase if it has one. Raises `BeectlError` for what is no file.
 
     `name` is what the user calls it, if not by its path.
     """
     if not os.path.lexists(path):
         return Key()
     if not os.path.isfile(path):
-        raise Refused(f"{path} is no regular file: name the file of the key")
-    code, facts, message = beectl.run("keys", "inspect", path, "--unlock", passphrase=passphrase)
-    if code == 0 and facts.get("kind") in KINDS:
+        raise BeectlError(f"{path} is no regular file: name the file of the key", "invalid")
+    try:
+        facts = beectl.json("keys", "inspect", path, "--unlock")
+    except BeectlError as error:
+        if error.rc is None:
+            raise
+        return Key(problem=error.message if name is None else error.message.replace(path, name))
+    if facts.get("kind") in KINDS:
         return Key(facts)
-    if code == 0:
-        return Key(problem="{} holds a {} key, which belongs to a request".format(path, facts.get("kind")))
-    if code == REFUSED and passphrase is None:
-        return Key(problem=f"{path} is protected by a passphrase, and none was given")
-    return Key(problem=message if name is None else message.replace(path, name))
+    return Key(problem=f"{path} holds a {facts.get('kind')} key, which belongs to a request")
 
 
-def must_make(key: Key, kind: str, passphrase: str | None, regenerate: str) -> bool:
+def must_make(key: Key, kind: str, encrypted: bool, regenerate: str) -> bool:
     """Whether to make a key (anew), as community.crypto has the modes of `regenerate`.
 
-    Raises `Refused` for a key that is not as wanted and that the mode does not allow to be replaced.
+    `encrypted` is whether it is to have a passphrase. Raises `BeectlError` for a key that is not as wanted and that the
+    mode does not allow to be replaced.
     """
     if not key.exists or regenerate == "always":
         return True
     problem = key.problem
-    if key.facts is not None and passphrase is not None and not key.facts["encrypted"]:
+    if key.facts is not None and encrypted and not key.facts["encrypted"]:
         problem = (
             "the key has no passphrase, but one was given (`beectl keys passphrase` gives one to those of a context)"
         )
     if problem or key.facts is None:
         if regenerate == "full_idempotence":
             return True
-        raise Refused(f"{problem}; with regenerate=full_idempotence it would be replaced")
+        raise BeectlError(f"{problem}; with regenerate=full_idempotence it would be replaced", "not_allowed")
     found = key.facts["kind"]
     if found == kind or regenerate == "never":
         return False
     if regenerate == "fail":
-        raise Refused(
-            f"its type is {found}, but {kind} is wanted; with regenerate=partial_idempotence it would be replaced"
+        raise BeectlError(
+            f"its type is {found}, but {kind} is wanted; with regenerate=partial_idempotence it would be replaced",
+            "invalid",
         )
     return True
 

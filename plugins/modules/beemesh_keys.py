@@ -34,7 +34,7 @@ options:
     type: path
     required: true
   type:
-    description: Whose key it is.
+    description: Whose key it is. That of a machine has no passphrase, since nobody is there to give it.
     type: str
     choices: [machine, operator, mesh-root]
     default: machine
@@ -72,6 +72,7 @@ options:
         read the key.
 seealso:
   - module: beemesh.mesh.beemesh_keys_info
+  - module: beemesh.mesh.beemesh_certificate
   - module: beemesh.mesh.beemesh_keys_pipe
 """
 
@@ -140,58 +141,70 @@ backup_file:
 """
 
 import os
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import BeectlError, Facts
 from ansible_collections.beemesh.mesh.plugins.module_utils.keyring import (
+    EXCLUSIVE,
     KINDS,
     OPTIONS,
     REGENERATE,
-    Beectl,
     Key,
-    Refused,
+    beectl_for,
+    has_passphrase,
     look,
     must_make,
     open_to_others,
 )
 
 
-def _private_mode(module: AnsibleModule) -> None:
-    """Set the mode, and refuse one with which the key could not be used."""
+def _check_options(module: t.Any) -> None:
+    """Refuse what would make a key that nobody can use."""
+    if module.params["type"] == "machine" and has_passphrase(module):
+        raise BeectlError("the key of a machine has no passphrase: beemeshd starts where nobody can give it", "invalid")
     if module.params["mode"] is None:
         module.params["mode"] = "0600"
     mode = module.params["mode"]
     if isinstance(mode, str) and mode.isdigit() and int(mode, 8) & 0o077:
-        module.fail_json(msg=f"mode {mode} gives others access to a private key, which beectl would not read: use 0600")
+        raise BeectlError(
+            f"mode {mode} gives others access to a private key, which beectl would not read: use 0600", "invalid"
+        )
 
 
-def _present(module: AnsibleModule, beectl: Beectl, result: dict) -> None:
-    path, kind, secret = module.params["path"], module.params["type"], module.params["passphrase"]
+def _present(module: t.Any, result: Facts) -> None:
+    path, kind, encrypted = module.params["path"], module.params["type"], has_passphrase(module)
+    _check_options(module)
+    beectl = beectl_for(module)
     if os.path.isfile(path) and open_to_others(path) and not module.check_mode:
         # Closed first, since beectl does not read what others could have read.
         os.chmod(path, 0o600)
         result["changed"] = True
         module.warn(f"others had access to {path}: consider the key as known to them")
-    key = look(beectl, path, secret)
-    make = must_make(key, kind, secret, "always" if module.params["force"] else module.params["regenerate"])
+    key = look(beectl, path)
+    make = must_make(key, kind, encrypted, "always" if module.params["force"] else module.params["regenerate"])
     result["diff"]["before"] = key.shown
     if make:
         result["changed"] = True
         if module.check_mode:
-            key = Key({"kind": kind, "fingerprint": "(of the key to be made)", "encrypted": secret is not None})
+            key = Key({"kind": kind, "fingerprint": "(of the key to be made)", "encrypted": encrypted})
         else:
             if module.params["backup"] and key.exists:
                 result["backup_file"] = module.backup_local(path)
-            options = (["--encrypt"] if secret is not None else []) + (["--replace"] if key.exists else [])
-            key = Key(beectl.told("keys", "generate", path, "--kind", kind, *options, passphrase=secret))
+            options = (["--encrypt"] if encrypted else []) + (["--replace"] if key.exists else [])
+            key = Key(beectl.json("keys", "generate", path, "--kind", kind, *options))
     result["diff"]["after"] = key.shown
     if key.facts is not None:
         made = {name: key.facts[name] for name in ("public_key", "peer_id", "encrypted") if name in key.facts}
         result.update(made, type=key.facts["kind"])
         if not (make and module.check_mode):
             result["fingerprint"] = key.facts["fingerprint"]
+    if os.path.exists(path):
+        wanted = module.load_file_common_arguments(module.params)
+        result["changed"] = module.set_fs_attributes_if_different(wanted, result["changed"])
 
 
-def _absent(module: AnsibleModule, result: dict) -> None:
+def _absent(module: t.Any, result: Facts) -> None:
     path = module.params["path"]
     if not os.path.lexists(path):
         return
@@ -215,22 +228,17 @@ def main() -> None:
             "force": {"type": "bool", "default": False},
             "backup": {"type": "bool", "default": False},
         },
+        mutually_exclusive=EXCLUSIVE,
         add_file_common_args=True,
         supports_check_mode=True,
     )
     path = module.params["path"]
-    result: dict = {"changed": False, "filename": path, "diff": {"before": {}, "after": {}}}
+    result: Facts = {"changed": False, "filename": path, "diff": {"before": {}, "after": {}}}
     try:
-        if module.params["state"] == "absent":
-            _absent(module, result)
-        else:
-            _private_mode(module)
-            _present(module, Beectl(module), result)
-            if os.path.exists(path):
-                wanted = module.load_file_common_arguments(module.params)
-                result["changed"] = module.set_fs_attributes_if_different(wanted, result["changed"])
-    except Refused as error:
-        module.fail_json(msg=f"{path}: {error}" if path not in str(error) else str(error), filename=path)
+        (_absent if module.params["state"] == "absent" else _present)(module, result)
+    except BeectlError as error:
+        named = error.message if path in error.message else f"{path}: {error.message}"
+        module.fail_json(filename=path, **{**error.told, "msg": named})
     except OSError as error:
         module.fail_json(msg=f"{path}: {error.strerror}", filename=path)
     module.exit_json(**result)

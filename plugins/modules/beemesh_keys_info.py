@@ -87,19 +87,23 @@ peer_id:
   sample: 12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.beemesh.mesh.plugins.module_utils.keyring import OPTIONS, REFUSED, Beectl, Refused, written
+from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import Beectl, BeectlError, Facts
+from ansible_collections.beemesh.mesh.plugins.module_utils.keyring import EXCLUSIVE, OPTIONS, beectl_for, written
 
 
-def _facts(module: AnsibleModule, beectl: Beectl) -> dict:
-    content = module.params["content"]
+def _facts(module: t.Any, beectl: Beectl) -> Facts:
+    content, unlocked = module.params["content"], True
     path = module.params["path"] if content is None else written(module, content)
-    code, facts, message = beectl.run("keys", "inspect", path, "--unlock", passphrase=module.params["passphrase"])
-    unlocked = code == 0
-    if code == REFUSED:
-        facts, unlocked = beectl.told("keys", "inspect", path), False
-    elif code != 0:
-        raise Refused(message if content is None else message.replace(path, "content"))
+    try:
+        facts = beectl.json("keys", "inspect", path, "--unlock")
+    except BeectlError as error:
+        if error.reason != "not_allowed":
+            error.message = error.message if content is None else error.message.replace(path, "content")
+            raise
+        facts, unlocked = beectl.json("keys", "inspect", path), False
     shown = {name: facts[name] for name in ("fingerprint", "encrypted", "public_key", "peer_id") if name in facts}
     return {"type": facts["kind"], "unlocked": unlocked, **shown}
 
@@ -112,14 +116,14 @@ def main() -> None:
             "path": {"type": "path"},
             "content": {"type": "str", "no_log": True},
         },
-        mutually_exclusive=[("path", "content")],
+        mutually_exclusive=[*EXCLUSIVE, ("path", "content")],
         required_one_of=[("path", "content")],
         supports_check_mode=True,
     )
     try:
-        facts = _facts(module, Beectl(module))
-    except Refused as error:
-        module.fail_json(msg=str(error))
+        facts = _facts(module, beectl_for(module))
+    except BeectlError as error:
+        module.fail_json(**error.told)
     module.exit_json(changed=False, **facts)
 
 

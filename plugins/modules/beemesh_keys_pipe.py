@@ -14,7 +14,7 @@ author:
   - Beemesh contributors (@beemesh)
 description:
   - Makes a key and returns its text, always locked with a passphrase (Argon2id and AES-256-GCM), for a vault or a
-    secret manager. A key that never has a passphrase is never returned.
+    secret manager. One of O(passphrase) and O(passphrase_file) is required, since no key is ever returned without.
   - A key that is given and is as wanted is left as it is, and not returned again.
   - There is no type for machines. Their keys are made on them and never leave them, see
     M(beemesh.mesh.beemesh_keys).
@@ -28,8 +28,6 @@ attributes:
     description: Shows type, fingerprint and whether there is a passphrase, before and after.
     support: full
 options:
-  passphrase:
-    required: true
   content:
     description: The text of the key that there is, locked with the same passphrase. Without it a key is made.
     type: str
@@ -70,7 +68,7 @@ EXAMPLES = r"""
 RETURN = r"""
 content:
   description:
-    - The text of the new key, locked with O(passphrase).
+    - The text of the new key, locked with the passphrase.
     - Not returned in check mode.
   returned: when a key was made
   type: str
@@ -103,25 +101,27 @@ peer_id:
 
 import os
 import tempfile
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import Beectl, BeectlError, Facts
 from ansible_collections.beemesh.mesh.plugins.module_utils.keyring import (
+    EXCLUSIVE,
     OPTIONS,
     REGENERATE,
-    Beectl,
     Key,
-    Refused,
+    beectl_for,
     look,
     must_make,
     written,
 )
 
 
-def _run(module: AnsibleModule, beectl: Beectl) -> dict:
-    content, kind, secret = module.params["content"], module.params["type"], module.params["passphrase"]
-    key = Key() if content is None else look(beectl, written(module, content), secret, "content")
-    result: dict = {"changed": False, "type": kind, "diff": {"before": key.shown, "after": key.shown}}
-    if must_make(key, kind, secret, module.params["regenerate"]):
+def _run(module: t.Any, beectl: Beectl) -> Facts:
+    content, kind = module.params["content"], module.params["type"]
+    key = Key() if content is None else look(beectl, written(module, content), "content")
+    result: Facts = {"changed": False, "type": kind, "diff": {"before": key.shown, "after": key.shown}}
+    if must_make(key, kind, True, module.params["regenerate"]):
         result["changed"] = True
         result["diff"]["after"] = {"kind": kind, "encrypted": True}
         if module.check_mode:
@@ -129,12 +129,15 @@ def _run(module: AnsibleModule, beectl: Beectl) -> dict:
         # Locked before it is written, and gone when the module ends.
         with tempfile.TemporaryDirectory(dir=module.tmpdir, prefix="beemesh-") as place:
             path = os.path.join(place, "key")
-            key = Key(beectl.told("keys", "generate", path, "--kind", kind, "--encrypt", passphrase=secret))
+            key = Key(beectl.json("keys", "generate", path, "--kind", kind, "--encrypt"))
             with open(path, encoding="utf-8") as file:
                 result["content"] = file.read()
-        if secret in result["content"]:
-            # Ansible blots out every secret that it knows in what a module returns.
-            raise Refused("the text of the key has the passphrase in it by chance: choose another one, longer at best")
+        if any(secret in result["content"] for secret in module.no_log_values):
+            raise BeectlError(
+                "the text of the new key has the passphrase in it by chance, and Ansible would blot that out: choose "
+                "another one, longer at best",
+                "invalid",
+            )
         result["diff"]["after"] = key.shown
     facts = key.facts or {}
     result["type"] = facts.get("kind", kind)
@@ -147,17 +150,18 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **OPTIONS,
-            "passphrase": {**OPTIONS["passphrase"], "required": True},
             "content": {"type": "str", "no_log": True},
             "type": {"type": "str", "choices": ["operator", "mesh-root"], "default": "mesh-root"},
             "regenerate": {"type": "str", "choices": list(REGENERATE), "default": "fail"},
         },
+        mutually_exclusive=EXCLUSIVE,
+        required_one_of=EXCLUSIVE,
         supports_check_mode=True,
     )
     try:
-        result = _run(module, Beectl(module))
-    except Refused as error:
-        module.fail_json(msg=str(error))
+        result = _run(module, beectl_for(module))
+    except BeectlError as error:
+        module.fail_json(**error.told)
     module.exit_json(**result)
 
 

@@ -65,6 +65,9 @@ def inspect(path, unlock):
 def main():
     with open(os.environ["FAKE_BEECTL_ASKED"], "a", encoding="utf-8") as notes:
         notes.write(json.dumps(sys.argv[1:]) + "\n")
+    if sys.argv[1] == "version":
+        sys.stdout.write('{"clientVersion": {"beectl": "0.1.0"}}')
+        return
     parser = argparse.ArgumentParser()
     parser.add_argument("group", choices=["keys"])
     parser.add_argument("command", choices=["generate", "inspect"])
@@ -73,7 +76,7 @@ def main():
     parser.add_argument("--encrypt", action="store_true")
     parser.add_argument("--replace", action="store_true")
     parser.add_argument("--unlock", action="store_true")
-    parser.add_argument("--output", choices=["json"], required=True)
+    parser.add_argument("-o", choices=["json"], required=True)
     given = parser.parse_args()
     if given.command == "generate":
         answer = generate(given.file, given.kind, given.encrypt, given.replace)

@@ -73,8 +73,9 @@ def test_a_key_of_another_type(run, path, regenerate, outcome):
 )
 def test_a_key_with_another_passphrase_or_none(run, path, regenerate, outcome, given):
     first = None if given == "for a key without one" else "right"
-    before = run(beemesh_keys, path=str(path), passphrase=first)["fingerprint"]
-    answer = run(beemesh_keys, path=str(path), passphrase=given, regenerate=regenerate, fails=outcome == "failed")
+    before = run(beemesh_keys, path=str(path), type="operator", passphrase=first)["fingerprint"]
+    wanted = {"path": str(path), "type": "operator", "passphrase": given, "regenerate": regenerate}
+    answer = run(beemesh_keys, **wanted, fails=outcome == "failed")
     assert (held(path)["fingerprint"] != before) == (outcome == "made")
     if outcome == "failed":
         assert "passphrase" in answer["msg"]
@@ -132,18 +133,37 @@ def test_a_mode_that_lets_others_in_is_refused(run, path, mode):
     assert not path.exists()
 
 
-def test_neither_key_nor_passphrase_is_ever_told(run, path, asked, capsys):
+def test_neither_key_nor_passphrase_is_ever_told(run, path, asked):
     secret = "correct horse battery"
+    wanted = {"path": str(path), "type": "mesh-root"}
     answers = [
-        run(beemesh_keys, path=str(path), passphrase=secret),
-        run(beemesh_keys, path=str(path), passphrase=secret, force=True, backup=True),
-        run(beemesh_keys, path=str(path), passphrase="wrong one", fails=True),
+        run(beemesh_keys, passphrase=secret, **wanted),
+        run(beemesh_keys, passphrase=secret, force=True, backup=True, **wanted),
+        run(beemesh_keys, passphrase="another one", fails=True, **wanted),
     ]
     for answer in answers:
-        answer.pop("invocation", None)
         assert secret not in json.dumps(answer)
         assert "never to be seen" not in json.dumps(answer)
     assert not [word for words in asked() for word in words if secret in word]
+
+
+def test_a_passphrase_out_of_a_file_on_the_host(run, path, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("out of a file\n")
+    made = run(beemesh_keys, path=str(path), type="operator", passphrase_file=str(secret))
+    assert made["encrypted"]
+    assert not run(beemesh_keys, path=str(path), type="operator", passphrase="out of a file")["changed"]
+
+
+def test_a_passphrase_in_the_environment_is_for_other_keys(run, path, tmp_path, monkeypatch):
+    monkeypatch.setenv("BEEMESH_PASSPHRASE_FILE", str(tmp_path / "of the operator"))
+    assert not run(beemesh_keys, path=str(path))["encrypted"]
+
+
+def test_a_machine_has_no_passphrase(run, path):
+    answer = run(beemesh_keys, path=str(path), passphrase="useless", fails=True)
+    assert "the key of a machine has no passphrase" in answer["msg"]
+    assert not path.exists()
 
 
 def test_the_diff_shows_which_key_was_and_which_is(run, path):
@@ -156,4 +176,5 @@ def test_the_diff_shows_which_key_was_and_which_is(run, path):
 
 def test_a_missing_beectl_is_said_with_the_next_step(run, path):
     answer = run(beemesh_keys, path=str(path), beectl="no-such-beectl", fails=True)
-    assert "no-such-beectl is not on this host: install it" in answer["msg"]
+    assert answer["reason"] == "missing_beectl"
+    assert "Install the node package" in answer["msg"]

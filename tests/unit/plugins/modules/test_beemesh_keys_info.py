@@ -34,7 +34,7 @@ def test_a_key_whose_passphrase_is_wrong_or_missing(run, path, given):
 
 
 def test_a_key_out_of_a_vault(run, path, tmp_path):
-    made = run(beemesh_keys, path=str(path), passphrase="right")
+    made = run(beemesh_keys, path=str(path), type="operator", passphrase="right")
     told = run(beemesh_keys_info, content=path.read_text(), passphrase="right")
     assert (told["unlocked"], told["fingerprint"]) == (True, made["fingerprint"])
     assert "never to be seen" not in json.dumps(told)
