@@ -13,6 +13,7 @@ from beemesh_node.cli.mesh import Mesh, in_mesh, once
 from beemesh_node.cli.outcomes import forecast_lines, outcome_facts
 from beemesh_node.cli.output import Format, echo_facts
 from beemesh_node.cli.progress import progress
+from beemesh_node.cli.shapes import Shape
 from beemesh_node.cli.terminal import note
 from beemesh_node.cli.waiting import wait_for_rollout
 from beemesh_node.cli.workload_client import UNCHANGED, Outcome
@@ -30,33 +31,31 @@ _SUFFIX = {True: " (server dry run)", False: ""}
 def declare(change: Change, *, dry_run: bool, wait: float | None, form: Format) -> None:
     """Do `change` once, whatever becomes of the connection, and then `wait` so many seconds for what it declared."""
     outcomes: list[Outcome] = []
-    views: dict[str, View] = {}
-    known: list[Mesh] = []
+    facts: Shape = {}
     made = False
 
     async def work(mesh: Mesh) -> None:
-        nonlocal made
-        known[:] = [mesh]
-        if not made:
-            with progress("Asking the mesh what it has"):
-                await once(change(mesh, lambda outcome: _report(outcome, mesh, outcomes, dry_run=dry_run, form=form)))
-            made = True
+        nonlocal made, facts
         try:
+            if not made:
+                with progress("Asking the mesh what it has"):
+                    await once(change(mesh, lambda each: _report(each, mesh, outcomes, dry_run=dry_run, form=form)))
+                made = True
             if wait is not None:
                 with progress("Waiting until all replicas run") as line:
                     for outcome in outcomes:
                         if outcome.spec is not None:
                             await wait_for_rollout(mesh, outcome.attested, outcome.spec, wait, line.say)
         finally:
-            if form in (Format.JSON, Format.YAML):
+            if outcomes and form in (Format.JSON, Format.YAML):
                 with trio.CancelScope(shield=True):
-                    views.update(await _look(mesh, outcomes, dry_run=dry_run))
+                    facts = outcome_facts(outcomes, mesh, await _look(mesh, outcomes, dry_run=dry_run))
 
     try:
         in_mesh(work, steadily=True)
     finally:
         if outcomes:
-            echo_facts(outcome_facts(outcomes, known[0], views), form, "")
+            echo_facts(facts, form, "")
 
 
 async def _look(mesh: Mesh, outcomes: Sequence[Outcome], *, dry_run: bool) -> dict[str, View]:

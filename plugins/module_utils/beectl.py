@@ -13,6 +13,7 @@ import sys
 import typing as t
 
 from ansible.module_utils.basic import env_fallback
+from ansible.module_utils.common.parameters import remove_values
 
 Facts = dict[str, t.Any]
 
@@ -96,7 +97,7 @@ class Beectl:
         if code != 0:
             raise self._failure(code, message, words, facts)
         for warning in warnings:
-            self._module.warn(warning)
+            warn(self._module, warning)
         return facts
 
     def text(self, *words: str) -> str:
@@ -172,7 +173,7 @@ class Beectl:
         return process.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
 
     def _find(self) -> str:
-        name = self._params["beectl"]
+        name = self._params["beectl"] or "beectl"
         if os.sep in name:
             places = [os.path.expanduser(name)]
         else:
@@ -228,6 +229,11 @@ def split_stderr(text: str) -> tuple[list[str], str]:
 def hide(module: t.Any, secrets: t.Iterable[str]) -> None:
     """Have Ansible mask these values in whatever the module returns."""
     module.no_log_values.update(secret for secret in secrets if len(secret) >= _MASKED_FROM)
+
+
+def warn(module: t.Any, text: str) -> None:
+    """Warn with a text in which what is hidden is masked, as Ansible does for everything else that is returned."""
+    module.warn(str(remove_values(text, module.no_log_values)))
 
 
 def seconds(amount: float) -> str:

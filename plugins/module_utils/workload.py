@@ -15,6 +15,7 @@ from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import (
     Facts,
     hide,
     seconds,
+    warn,
 )
 from ansible_collections.beemesh.mesh.plugins.module_utils.conditions import holds, ready, wait_until
 
@@ -168,7 +169,7 @@ class Workload:
             )
         namespace = document["metadata"].get("namespace")
         if self.params["state"] == "patched" and not self._live(document):
-            self.module.warn(f"{manifests.subject(document)} is not declared, so there is nothing to patch")
+            warn(self.module, f"{manifests.subject(document)} is not declared, so there is nothing to patch")
             return
         kind = {"strategic-merge": "strategic", "merge": "merge"}[self.params["merge_type"]]
         words = ("patch", manifests.target(document), "--type", kind, "--patch-file", "-")
