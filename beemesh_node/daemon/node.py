@@ -192,6 +192,7 @@ class Node:
         self._beats.speak_through(self.presence)
         ways = Ways(host, self.presence.addresses_of)
         self._exchange.reach_by(ways.reach)
+        machine.introduce = self._exchange.introduce
         self._maintenance = MaintenanceDesk(store, limiter, self._decisions, self._cordoned)
         self._trust = TrustDesk(machine, self._exchange, host, self.presence.disown)
         self._peers = Peers(self._exchange, machine.member.contacts, host, ways)
