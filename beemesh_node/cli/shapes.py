@@ -10,7 +10,6 @@ from beemesh_node.cli.errors import CliError
 from beemesh_node.cli.live import open_live, open_revision, subject
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.survey import Declaration
-from beemesh_node.cli.workload_client import Outcome
 from beemesh_node.crypto.errors import CryptoError
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.messages import ClaimReport, EventReport, MachineEntry, WorkloadEntry
@@ -25,8 +24,6 @@ Shape = dict[str, Any]
 
 REVOCATION_VERSION = "beemesh.io/v1"
 """Kubernetes has no such kind."""
-
-_NOTHING_KNOWN = WorkloadEntry(b"", (), (), "", False, "", False, 0)
 
 
 @dataclass(slots=True)
@@ -107,26 +104,6 @@ def machine_shape(mesh: Mesh, entry: MachineEntry) -> Shape:
 def event_shape(mesh: Mesh, report: EventReport) -> Shape:
     """An Event."""
     return event(report, mesh.machine_name(report.machine))
-
-
-def outcome_facts(outcomes: Sequence[Outcome]) -> Shape:
-    """What was done, for programs: whether anything changed, and every object as it is declared now."""
-    results = []
-    for outcome in outcomes:
-        record = outcome.attested.record
-        result: Shape = {
-            "action": outcome.action,
-            "changed": outcome.changed,
-            "kind": record.kind,
-            "namespace": record.namespace,
-            "name": record.name,
-            "uid": record.uid,
-        }
-        if outcome.spec is not None:
-            result["object"] = workload_shape(outcome.spec, record, _NOTHING_KNOWN, (), record.created_at)
-        results.append(result)
-    warnings = list(dict.fromkeys(warning for outcome in outcomes for warning in outcome.warnings))
-    return {"changed": any(outcome.changed for outcome in outcomes), "results": results, "warnings": warnings}
 
 
 def revocation_shape(entry: Revocation) -> Shape:

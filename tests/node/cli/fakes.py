@@ -69,6 +69,7 @@ class FakeMachine:
     orders: list = field(default_factory=list)
     may_not: str = ""
     """The verb that the operator lacks here."""
+    forecast: object = None
     believes: TrustStore = None
     """What it believes: it takes news as a daemon does."""
     secrets: dict = field(default_factory=dict)
@@ -164,6 +165,8 @@ class FakeMesh:
             if fake.deaf_to_commits:
                 raise RequestTimeout(f"{fake.name} does not answer")
             answer, declaration = await fake.registry.submit(payload, from_operator=True)
+            if payload.dry_run and answer.accepted:
+                answer = replace(answer, forecast=fake.forecast)
             if self.after_commit is not None and not payload.dry_run and declaration is not None:
                 self.after_commit(fake, declaration)
             return answer
