@@ -62,10 +62,13 @@ def free_subnet(wanted: str | None, network: str = NETWORK, candidates: Sequence
     """
     if wanted:
         return str(ipaddress.ip_network(wanted))
-    present = json.loads(run(["podman", "network", "ls", "--format=json", f"--filter=name=^{network}$"]))
-    if present:
-        return str(present[0]["subnets"][0]["subnet"])
+    networks = json.loads(run(["podman", "network", "ls", "--format=json"]))
+    # Podman's networks have no route while nobody uses them.
+    subnets = {each["name"]: [part["subnet"] for part in each.get("subnets") or ()] for each in networks}
+    if subnets.get(network):
+        return str(subnets[network][0])
     routes = [route["dst"] for route in json.loads(run(["ip", "-json", "route", "show", "table", "all"]))]
+    routes += [subnet for each in subnets.values() for subnet in each]
     taken = [
         ipaddress.ip_network(route, strict=False)
         for route in routes
