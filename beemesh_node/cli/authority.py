@@ -12,11 +12,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from beemesh_node.cli import passphrase
 from beemesh_node.cli.context import Context, ContextSettings, read_json, write_json, write_text
-from beemesh_node.cli.errors import CliError, InvalidInputError
+from beemesh_node.cli.errors import CliError, InvalidInputError, NotAllowedError
 from beemesh_node.cli.operator import load_trust, read_network_key
 from beemesh_node.cli.terminal import note
 from beemesh_node.cli.times import now_ms
@@ -27,6 +28,7 @@ from beemesh_node.crypto.identity import PEER_SIGNATURE_SIZE, Identity
 from beemesh_node.crypto.keystore import inspect, load_root, save_identity, save_root
 from beemesh_node.protocol.certificate import ANY, Certificate, Role, fingerprint_of
 from beemesh_node.protocol.codec import decode
+from beemesh_node.protocol.encryption import epoch_id
 from beemesh_node.protocol.ids import MachineId, MeshId
 from beemesh_node.protocol.join import SECRET_SIZE, JoinBundle, seal_join
 from beemesh_node.protocol.objects import peek_unverified
@@ -115,28 +117,58 @@ def _fill(context: Context, name: str, secret: str | None) -> ContextSettings:
     return settings
 
 
-def open_root(context: Context, settings: ContextSettings) -> MeshRoot:
-    """The root of a context's mesh. Raises `CliError` where there is none, and what the key store raises."""
-    if not context.root_key.is_file():
+def open_root(context: Context, settings: ContextSettings, which: Path | None = None) -> MeshRoot:
+    """A root of a context's mesh, by default the one that `signing_root` chooses.
+
+    Raises `CliError` where there is none, and what the key store raises.
+    """
+    path = which or signing_root(context, load_trust(context, settings))
+    if not path.is_file():
         raise InvalidInputError(
             f"{context.path} has no root key, so nothing can be signed here: give --dir with the directory that "
             "`beectl mesh init` made"
         )
-    secret = passphrase.existing(context.root_key) if inspect(context.root_key).encrypted else None
-    return MeshRoot(load_root(context.root_key, secret), MeshId(bytes.fromhex(settings.mesh_id)))
+    secret = passphrase.existing(path) if inspect(path).encrypted else None
+    return MeshRoot(load_root(path, secret), MeshId(bytes.fromhex(settings.mesh_id)))
 
 
-def issue(context: Context, root: MeshRoot, store: TrustStore, request: SigningRequest, profile: Profile) -> bytes:
+def root_of(path: Path) -> bytes | None:
+    """The id of the root in a key file, without opening it; None if there is none."""
+    return inspect(path).fingerprint if path.is_file() else None
+
+
+def signing_root(context: Context, trust: TrustStore) -> Path:
+    """Where the key lies that signs now: the next root's once the mesh is to trust it, else the present one's."""
+    following = root_of(context.next_root_key)
+    return context.next_root_key if following in trust.roots else context.root_key
+
+
+def issue(
+    context: Context,
+    root: MeshRoot,
+    store: TrustStore,
+    request: SigningRequest,
+    profile: Profile,
+    *,
+    same: bool = False,
+) -> bytes:
     """Sign a certificate and note it in the ledger.
 
     A machine or operator that comes with the keys it had keeps its id. One with other keys under a known name is
-    another member: what the lost one held is lost with it, and must not be counted on under the same id.
+    another member, unless it is said to be the `same`: what a lost one held is lost with it, and must not be counted on
+    under the same id. Raises `CliError` for keys that were revoked.
     """
+    revoked = {entry.machine_id for entry in store.revocations.entries if not entry.serial}
     with _ledger(context) as entries:
+        _check_keys(entries, revoked, request)
         known = entries.get(_key(profile))
         machine_id = None
-        if known is not None and known.get("peer_id") == request.peer_id:
+        if known is not None and known["machine_id"] in revoked:
+            known = None
+        if known is not None and (same or known.get("peer_id") == request.peer_id):
             machine_id = MachineId(known["machine_id"])
+        elif same:
+            raise InvalidInputError(f"{profile.name}: no certificate of it stands in the ledger, or it was revoked")
         elif known is not None:
             note(
                 f"{profile.name} was {known['machine_id']} with other keys and is a new member now. If the old one is "
@@ -145,6 +177,18 @@ def issue(context: Context, root: MeshRoot, store: TrustStore, request: SigningR
         certificate = root.issue(request, profile, now_ms(), machine_id=machine_id)
         entries[_key(profile)] = _entry(store.verify_chain(certificate), certificate)
     return certificate
+
+
+def _check_keys(entries: dict[str, dict[str, Any]], revoked: set[MachineId], request: SigningRequest) -> None:
+    for key, entry in entries.items():
+        if entry.get("peer_id") == request.peer_id and entry["machine_id"] in revoked:
+            raise NotAllowedError(f"{key}: these keys were revoked: have it make new ones, then a new request")
+
+
+def issued(context: Context) -> dict[str, dict[str, Any]]:
+    """The ledger: `machine/NAME` or `operator/NAME` -> what was signed last under that name."""
+    with _ledger(context) as entries:
+        return dict(entries)
 
 
 def record(context: Context, certificate: Certificate, raw: bytes) -> None:
@@ -164,6 +208,7 @@ def _entry(certificate: Certificate, raw: bytes) -> dict[str, Any]:
         "peer_id": certificate.peer_id,
         "fingerprint": fingerprint_of(raw).hex(),
         "serial": certificate.serial,
+        "issuer": certificate.issuer.hex(),
         "not_after": certificate.not_after,
     }
 
@@ -200,22 +245,29 @@ def answer(
     profile: Profile,
     bootstrap: tuple[str, ...],
     nonce: bytes | None,
+    *,
+    same: bool = False,
+    root_key: Path | None = None,
 ) -> tuple[Certificate, bytes]:
     """Sign the request of a machine or operator; return its certificate and the join bundle that only it can open.
 
-    `nonce` is what the request must carry; without one a request of any age is taken. Raises `CliError` for a profile
+    `nonce` is what the request must carry; without one a request of any age is taken. `same`: see `issue`; `root_key`
+    is the key that signs, by default that of `signing_root`. Raises `CliError` for a profile
     that no certificate may have, and `ProtocolError` for a request that is not genuine.
     """
     store = load_trust(context, settings)
     request = verify_request(request_bytes, store.mesh_id, nonce if nonce is not None else _own_nonce(request_bytes))
-    root = open_root(context, settings)
+    root = open_root(context, settings, root_key)
     try:
-        raw = issue(context, root, store, request, profile)
+        raw = issue(context, root, store, request, profile, same=same)
     except ValueError as error:
         raise InvalidInputError(f"{profile.name}: {error}") from None
     # An operator reads nothing of what is for all members, so the epoch's secret is not for it.
     is_machine = isinstance(profile, MachineProfile)
     epoch = Epoch.load(context) if is_machine else Epoch(0, bytes(SECRET_SIZE))
+    top = store.revocations.top
+    # Lists without their secret would make the newcomer believe that it has all there is.
+    complete = top is None or not is_machine or top.content.epoch == epoch_id(epoch.secret)
     bundle = JoinBundle(
         mesh_id=store.mesh_id,
         issuer=root.root_id,
@@ -225,6 +277,7 @@ def answer(
         network_key=read_network_key(context),
         epoch=epoch.number,
         epoch_secret=epoch.secret,
+        revocations=tuple(each.raw for each in store.revocations.lists) if complete else (),
     )
     return store.verify_chain(raw), seal_join(root, bundle, request, request_bytes)
 

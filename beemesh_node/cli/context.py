@@ -40,6 +40,11 @@ class Context:
         return self.path / "root.key"
 
     @property
+    def next_root_key(self) -> Path:
+        """The root that is to take over, from `beectl mesh root add` until `beectl mesh root retire`."""
+        return self.path / "root.next.key"
+
+    @property
     def operator_key(self) -> Path:
         """The operator's own keys."""
         return self.path / "operator.key"
@@ -55,13 +60,18 @@ class Context:
         return self.path / "trust.bundle"
 
     @property
+    def revocations(self) -> Path:
+        """The revocation lists that are known."""
+        return self.path / "revocations.list"
+
+    @property
     def network_key(self) -> Path:
         """The key of the private network: 64 hex digits."""
         return self.path / "network.key"
 
     @property
     def epoch(self) -> Path:
-        """The current epoch, for join bundles; only beside the root."""
+        """The epoch as it was last known, for join bundles; only beside the root, and where somebody was revoked."""
         return self.path / "epoch.json"
 
     @property

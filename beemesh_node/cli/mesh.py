@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import trio
@@ -14,7 +14,7 @@ import trio
 from beemesh_node.cli.context import Context, ContextSettings, default_namespace, resolve
 from beemesh_node.cli.errors import CliError, InvalidInputError
 from beemesh_node.cli.gather import ConnectionLostError
-from beemesh_node.cli.operator import Operator, load_operator
+from beemesh_node.cli.operator import Operator, load_operator, save_trust
 from beemesh_node.cli.options import settings
 from beemesh_node.cli.progress import progress
 from beemesh_node.cli.session import Session
@@ -47,8 +47,8 @@ class Mesh:
     namespace: str
 
     def chain(self, certificate: bytes) -> Certificate:
-        """Verify a certificate against the roots, without its dates. Raises `ProtocolError`."""
-        return self.operator.trust.verify_chain(certificate)
+        """Verify a certificate against all roots that ever were, without its dates. Raises `ProtocolError`."""
+        return self.operator.trust.verify_past(certificate)
 
     async def refresh(self) -> None:
         """Learn anew which machines there are. Raises `ConnectionLostError`."""
@@ -79,11 +79,12 @@ class Mesh:
 Work = Callable[[Mesh], Awaitable[T]]
 
 
-def in_mesh(work: Work[T], *, steadily: bool = False) -> T:
+def in_mesh(work: Work[T], *, steadily: bool = False, avoid: Container[str] = ()) -> T:
     """Connect as the options of the running command say, do `work`, and return what it returns.
 
     With `steadily` a lost connection is made anew, if need be through another machine, and `work` done from its start:
-    for what only looks, and for what knows by itself what it has done already.
+    for what only looks, and for what knows by itself what it has done already. The mesh is not entered by the machines
+    of the peer ids to `avoid`, as long as others are known.
     """
     chosen = settings()
     context = resolve(chosen)
@@ -94,13 +95,17 @@ def in_mesh(work: Work[T], *, steadily: bool = False) -> T:
             "`beectl context add-address /ip4/ADDRESS/tcp/7400/p2p/PEER`"
         )
     operator = load_operator(context, loaded)
+    others = tuple(each for each in operator.bootstrap if each.rpartition("/p2p/")[2] not in avoid)
+    operator = replace(operator, bootstrap=others or operator.bootstrap)
     if warning := operator.expires_soon:
         note(warning)
     namespace = default_namespace(chosen)
+    known = operator.trust.digest
 
     async def attempt() -> T:
         async with connect(operator) as session:
             _remember_addresses(context, loaded, session)
+            _remember_trust(context, operator, known)
             return await work(Mesh(session, operator, namespace))
 
     async def run() -> T:
@@ -168,6 +173,16 @@ def _is_lost_connection(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(_is_lost_connection(each) for each in error.exceptions)
     return isinstance(error, ConnectionLostError)
+
+
+def _remember_trust(context: Context, operator: Operator, known: bytes) -> None:
+    """Keep newer roots and revocations that the entry has shown."""
+    if operator.trust.digest == known:
+        return
+    try:
+        save_trust(context, operator.trust)
+    except KeyStoreError as error:
+        note(f"what is new about who belongs to the mesh could not be noted: {error}")
 
 
 def _remember_addresses(context: Context, loaded: ContextSettings, session: Session) -> None:

@@ -17,10 +17,12 @@ from beemesh_node.crypto.files import read_private, remove_private, write_privat
 from beemesh_node.crypto.identity import Identity
 from beemesh_node.crypto.keystore import inspect, load_identity, load_kem_key, save_identity, save_kem_key
 from beemesh_node.protocol.certificate import MAX_CERTIFICATE, Certificate
+from beemesh_node.protocol.codec import decode, encode
 from beemesh_node.protocol.ids import MeshId
 from beemesh_node.protocol.join import MAX_JOIN, SECRET_SIZE, open_join
 from beemesh_node.protocol.request import sign_request
-from beemesh_node.protocol.trust import MAX_CHAIN_SIZE, TrustStore
+from beemesh_node.protocol.revocation import MAX_LISTS_SIZE, NONE, Revocations, open_lists
+from beemesh_node.protocol.trust import MAX_CHAIN_SIZE, TrustChain, TrustStore
 
 _PENDING, _PENDING_KEM = "pending.json", "pending.kem"
 _EXPIRY_WARNING_MS = 30 * 86_400_000
@@ -71,9 +73,22 @@ def load_certificate(context: Context, trust: TrustStore) -> tuple[Certificate, 
 
 
 def load_trust(context: Context, settings: ContextSettings) -> TrustStore:
-    """The roots that a context believes. Raises `CryptoError` and `ProtocolError`."""
+    """The roots that a context believes, and whom no more. Raises `CryptoError` and `ProtocolError`."""
     chain = read_private(context.trust_bundle, MAX_CHAIN_SIZE)
-    return TrustStore.load(MeshId(bytes.fromhex(settings.mesh_id)), chain)
+    trust = TrustStore.load(MeshId(bytes.fromhex(settings.mesh_id)), chain)
+    try:
+        lists = decode(TrustChain, read_private(context.revocations, MAX_LISTS_SIZE)).bundles
+    except KeyNotFoundError:
+        return trust
+    trust.heed(Revocations(open_lists(lists, trust, NONE, stored=True)))
+    return trust
+
+
+def save_trust(context: Context, trust: TrustStore) -> None:
+    """Keep what a context believes. Raises `CryptoError`."""
+    write_private(context.trust_bundle, trust.dump(), replace=True)
+    lists = tuple(each.raw for each in trust.revocations.lists)
+    write_private(context.revocations, encode(TrustChain(lists)), replace=True)
 
 
 def read_network_key(context: Context) -> bytes:
@@ -126,7 +141,8 @@ def take_bundle(context: Context, path: Path, name: str) -> ContextSettings:
     secret = passphrase.existing(context.operator_key) if inspect(context.operator_key).encrypted else None
     identity = load_identity(context.operator_key, KeyKind.OPERATOR, secret)
     joined = open_join(sealed, kem_key, identity, mesh_id, request)
-    write_private(context.trust_bundle, joined.trust.dump(), replace=True)
+    joined.trust.heed(Revocations(open_lists(joined.bundle.revocations, joined.trust, NONE, stored=True)))
+    save_trust(context, joined.trust)
     write_text(context.network_key, joined.bundle.network_key.hex() + "\n")
     write_private(context.operator_certificate, joined.bundle.certificate, replace=True)
     namespaces = joined.certificate.namespaces

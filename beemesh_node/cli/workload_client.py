@@ -85,7 +85,7 @@ class WorkloadClient:
                 report(Outcome(UNCHANGED, plan.declaration.attested, plan.spec))
                 continue
             try:
-                report(await self._send(plan, dry_run=dry_run))
+                report(await self.send(plan, dry_run=dry_run))
             except CliError as error:
                 failures.append(error)
         if failures:
@@ -132,7 +132,7 @@ class WorkloadClient:
         if len({each.key for each in live}) > 1:
             kinds = ", ".join(sorted({f"{each.key[1].lower()}/{name}" for each in live}))
             raise InvalidInputError(f"{name} is the name of several workloads: say which of {kinds}")
-        return [await self._send(changes.tombstone(each), dry_run=False) for each in live]
+        return [await self.send(changes.tombstone(each), dry_run=False) for each in live]
 
     async def _live(self, workload: KubernetesObject) -> tuple[Live | None, Sequence[Declaration]]:
         seen = await self.survey(workload.namespace, workload.kind, workload.name, content=True)
@@ -150,7 +150,7 @@ class WorkloadClient:
     async def declare_anew(self, bundle: Sequence[KubernetesObject], *, without: Container[MachineId]) -> Outcome:
         """Declare what was deleted again, with no voters among the machines of `without`."""
         _, under = await self._live(bundle[0])
-        return await self._send(self._created(bundle, under, without), dry_run=False)
+        return await self.send(self._created(bundle, under, without), dry_run=False)
 
     def _created(
         self, bundle: Sequence[KubernetesObject], earlier: Sequence[Declaration], without: Container[MachineId] = ()
@@ -167,9 +167,10 @@ class WorkloadClient:
         wanted = changes.change(live, bundle, self._mesh.session.mesh_time_ms, action)
         if wanted is None:
             return Outcome(UNCHANGED, live.declaration.attested, live.spec)
-        return await self._send(wanted, dry_run=False)
+        return await self.send(wanted, dry_run=False)
 
-    async def _send(self, change: Change, *, dry_run: bool) -> Outcome:
+    async def send(self, change: Change, *, dry_run: bool = False) -> Outcome:
+        """Sign a change and have it stored."""
         operator = self._mesh.operator
         raw = attest(change.record, operator.certificate_bytes, operator.identity.signing)
         attested = AttestedRecord(change.record, operator.certificate, raw)

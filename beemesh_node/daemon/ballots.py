@@ -154,7 +154,7 @@ class Ballots:
         self, vote: SignedVote, voter: MachineId | None, uid: Uid, number: int, voters: Sequence[str]
     ) -> tuple[MachineId, VoterVote]:
         trust = self._member.contacts.trust
-        signer, body = open_vote(vote, trust.verify_chain)
+        signer, body = open_vote(vote, trust.verify_past)
         meant = (body.mesh_id, body.uid, body.number, sorted(body.voters))
         if meant != (trust.mesh_id, uid, number, sorted(voters)) or voter not in (None, signer):
             raise MalformedError(f"{uid}: the vote of {signer} is about something else")

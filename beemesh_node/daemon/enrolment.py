@@ -8,7 +8,12 @@ What stands in the state directory, each file 0600 and written whole or not at a
     machine.cert       the certificate; it is written last and so says that the rest is there
     trust.bundle       the roots that are believed, as `TrustStore.dump` gives them
     network.key        the private network's key, hex
+    revocations.list   the revocation lists at the time of joining
     membership.json    mesh id, first addresses, the epoch at the time of joining, and which bundle it came from
+
+A machine that is to have other keys makes them beside the present ones, which stay in use until the certificate comes:
+
+    machine.key.next   the keys for which the pending request asks
 """
 
 from __future__ import annotations
@@ -26,16 +31,18 @@ from beemesh_node.crypto.files import read_private, remove_private, write_privat
 from beemesh_node.crypto.identity import PEER_SIGNATURE_SIZE, Identity
 from beemesh_node.crypto.keystore import load_identity, load_kem_key, save_identity, save_kem_key
 from beemesh_node.protocol.certificate import MAX_CERTIFICATE, Certificate
-from beemesh_node.protocol.codec import decode
+from beemesh_node.protocol.codec import decode, encode
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import MeshId
 from beemesh_node.protocol.join import MAX_JOIN, JoinBundle, Joined, open_join
 from beemesh_node.protocol.objects import peek_unverified
 from beemesh_node.protocol.request import MAX_REQUEST, REQUEST_KIND, SigningRequest, sign_request, verify_request
-from beemesh_node.protocol.trust import MAX_CHAIN_SIZE, TrustStore
+from beemesh_node.protocol.revocation import MAX_LISTS_SIZE
+from beemesh_node.protocol.trust import MAX_CHAIN_SIZE, TrustChain, TrustStore
 
 KEY, CERTIFICATE, TRUST = "machine.key", "machine.cert", "trust.bundle"
-NETWORK_KEY, MEMBERSHIP = "network.key", "membership.json"
+NETWORK_KEY, MEMBERSHIP, REVOCATIONS = "network.key", "membership.json", "revocations.list"
+NEXT_KEY = "machine.key.next"
 PENDING_REQUEST, PENDING_KEM = "pending.request", "pending.kem"
 _MAX_MEMBERSHIP = 256 * 1024
 
@@ -76,6 +83,8 @@ class Membership:
     epoch: int
     epoch_secret: bytes = field(repr=False)
     """Of the epoch in which it joined; the daemon's store knows later ones."""
+    revocations: tuple[bytes, ...] = field(default=(), repr=False)
+    """The lists known where it was signed; the daemon's store knows later ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +99,12 @@ class Enrolled:
     """Milliseconds since the Unix epoch."""
 
 
-def generate_keys(state: Path) -> Keys:
-    """Make the machine's keys, unless it has them. Raises `KeyStoreError`."""
-    path = state / KEY
+def generate_keys(state: Path, *, renew: bool = False) -> Keys:
+    """Make the machine's keys, unless it has them. Raises `KeyStoreError`.
+
+    `renew`: make other keys beside those of a member, unless that was done already; `take_bundle` puts them in place.
+    """
+    path = state / (NEXT_KEY if renew and (state / CERTIFICATE).exists() else KEY)
     try:
         identity, changed = load_identity(path, KeyKind.MACHINE), False
     except KeyNotFoundError:
@@ -106,9 +118,9 @@ def make_request(state: Path, mesh_id: bytes, nonce: bytes, out: Path) -> Reques
 
     Raises `EnrolmentError` for a machine without keys, or of another mesh; `CryptoError` for what cannot be written.
     """
-    identity = _identity(state)
+    identity = _asking(state)
     _check_other_mesh(state, mesh_id)
-    known = _pending(state, MeshId(mesh_id), nonce)
+    known = _pending(state, identity, MeshId(mesh_id), nonce)
     if known is None:
         kem_key = generate_kem_key()
         save_kem_key(state / PENDING_KEM, kem_key, replace=True)
@@ -133,7 +145,7 @@ def take_bundle(state: Path, path: Path) -> Enrolled:
     digest = hashlib.sha256(sealed).hexdigest()
     if (state / CERTIFICATE).exists() and _facts(state).get("bundle") == digest:
         return _enrolled(load_membership(state).certificate, changed=False)
-    identity = _identity(state)
+    identity = _asking(state)
     try:
         request = read_private(state / PENDING_REQUEST, MAX_REQUEST)
         kem_key = load_kem_key(state / PENDING_KEM)
@@ -155,6 +167,11 @@ def save_trust(state: Path, trust: TrustStore) -> None:
     write_private(state / TRUST, trust.dump(), replace=True)
 
 
+def save_certificate(state: Path, certificate: bytes) -> None:
+    """Keep a renewed certificate. Raises `CryptoError`."""
+    write_private(state / CERTIFICATE, certificate, replace=True)
+
+
 def load_membership(state: Path) -> Membership:
     """What this machine is a member of. Raises `EnrolmentError` before it joined, and for damaged files."""
     if not (state / CERTIFICATE).exists():
@@ -167,7 +184,10 @@ def load_membership(state: Path) -> Membership:
     identity = _identity(state)
     try:
         trust = TrustStore.load(MeshId(bytes.fromhex(facts["mesh_id"])), read_private(state / TRUST, MAX_CHAIN_SIZE))
-        certificate = trust.verify_chain(raw)
+        certificate = trust.verify_past(raw)
+        if certificate.public_key != identity.signing.public_key:
+            _put_next_key_in_place(state, certificate)
+            identity = _identity(state)
         if (certificate.public_key, certificate.peer_id) != (identity.signing.public_key, identity.peer.peer_id):
             raise EnrolmentError(
                 f"{state}: {CERTIFICATE} is for other keys than those in {KEY}: bring back the keys it was made for, "
@@ -182,6 +202,7 @@ def load_membership(state: Path) -> Membership:
             bootstrap=tuple(facts["bootstrap"]),
             epoch=int(facts["epoch"]),
             epoch_secret=bytes.fromhex(facts["epoch_secret"]),
+            revocations=_revocations(state),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise EnrolmentError(
@@ -199,14 +220,42 @@ def _keep(state: Path, joined: Joined, digest: str) -> None:
         "bundle": digest,
     }
     save_trust(state, joined.trust)
+    write_private(state / REVOCATIONS, encode(TrustChain(bundle.revocations)), replace=True)
     write_private(state / NETWORK_KEY, bundle.network_key.hex().encode() + b"\n", replace=True)
     write_private(state / MEMBERSHIP, json.dumps(facts, indent=2).encode() + b"\n", replace=True)
     write_private(state / CERTIFICATE, bundle.certificate, replace=True)
+    _put_next_key_in_place(state, joined.certificate)
+
+
+def _put_next_key_in_place(state: Path, certificate: Certificate) -> None:
+    """Have the keys of the certificate be the machine's; also after a power loss just after it was written."""
+    try:
+        following = load_identity(state / NEXT_KEY, KeyKind.MACHINE)
+    except KeyNotFoundError:
+        return
+    if following.signing.public_key == certificate.public_key:
+        save_identity(state / KEY, KeyKind.MACHINE, following, replace=True)
+        remove_private(state / NEXT_KEY)
+
+
+def _revocations(state: Path) -> tuple[bytes, ...]:
+    try:
+        return decode(TrustChain, read_private(state / REVOCATIONS, MAX_LISTS_SIZE)).bundles
+    except KeyNotFoundError:
+        return ()
 
 
 def _enrolled(certificate: Certificate, *, changed: bool) -> Enrolled:
     mesh = certificate.mesh_id.hex()
     return Enrolled(changed, certificate.machine_id, certificate.name, mesh, certificate.not_after)
+
+
+def _asking(state: Path) -> Identity:
+    """The keys for which a certificate is to be had: those that are to follow, if there are any."""
+    try:
+        return load_identity(state / NEXT_KEY, KeyKind.MACHINE)
+    except KeyNotFoundError:
+        return _identity(state)
 
 
 def _identity(state: Path) -> Identity:
@@ -216,15 +265,16 @@ def _identity(state: Path) -> Identity:
         raise EnrolmentError(f"{state}: this machine has no keys yet: run `beemeshd keys generate` first") from None
 
 
-def _pending(state: Path, mesh_id: MeshId, nonce: bytes) -> bytes | None:
-    """The request that was made for this mesh and nonce and is still open, or None."""
+def _pending(state: Path, identity: Identity, mesh_id: MeshId, nonce: bytes) -> bytes | None:
+    """The request that was made for these keys, this mesh and nonce and is still open, or None."""
     try:
         request = read_private(state / PENDING_REQUEST, MAX_REQUEST)
         opened = verify_request(request, mesh_id, nonce)
         kem_key = load_kem_key(state / PENDING_KEM)
     except (ProtocolError, CryptoError):
         return None
-    return request if kem_key.public_key == opened.kem_public_key else None
+    ours = (kem_key.public_key, identity.signing.public_key) == (opened.kem_public_key, opened.public_key)
+    return request if ours else None
 
 
 def _check_other_mesh(state: Path, mesh_id: bytes) -> None:

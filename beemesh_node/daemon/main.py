@@ -143,12 +143,13 @@ def keys() -> None:
 
 @keys.command()
 @_state_option
+@click.option("--renew", is_flag=True, help="Make other keys; the present ones stay in use until `beemeshd join`.")
 @_output_option
-def generate(state: Path, form: str) -> None:
+def generate(state: Path, renew: bool, form: str) -> None:
     """Make the machine's keys, unless it has them. They never leave it."""
     from beemesh_node.daemon.enrolment import generate_keys
 
-    made = generate_keys(state)
+    made = generate_keys(state, renew=renew)
     facts = {"changed": made.changed, "peer_id": made.peer_id, "fingerprint": made.fingerprint}
     done = f"generated keys in {state}" if made.changed else f"{state} has keys already; they were left as they are"
     _tell(facts, form, made.peer_id, done)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 import trio
 
 from beemesh_node.crypto import CryptoError, generate_kem_key
-from beemesh_node.daemon.enrolment import EnrolmentError, Membership, load_membership, save_trust
+from beemesh_node.daemon.beliefs import Beliefs
+from beemesh_node.daemon.enrolment import EnrolmentError, Membership, load_membership
 from beemesh_node.daemon.store import FACTS, Store, StoreError
 from beemesh_node.membership.clock import MeshClock
 from beemesh_node.messaging.directory import ContactBook
@@ -37,6 +39,8 @@ class LocalMachine:
         floor = max(int(persisted or b"0"), membership.certificate.not_before)
         wall_ms = time.time_ns() // 1_000_000
         self.membership = membership
+        self.state = state
+        self.beliefs = Beliefs(state, membership, store, limiter)
         # A clock that is behind what was known before cannot be right: others have to tell the time.
         self.clock = MeshClock(floor, wall_ms - round(trio.current_time() * 1000), fallback_plausible=wall_ms >= floor)
         self._told_ms = 0
@@ -52,9 +56,8 @@ class LocalMachine:
             ContactBook(membership.trust),
             self.mesh_time,
         )
-        self.member.add_epoch(membership.epoch_secret)
-        self._store, self._limiter, self._state = store, limiter, state
-        self._saved_trust = membership.trust.sequence
+        self.follow_epoch()
+        self._store, self._limiter = store, limiter
 
     def mesh_time(self) -> int:
         """Mesh time in ms."""
@@ -69,6 +72,10 @@ class LocalMachine:
         """Whether mesh time is more than a lower bound."""
         return self.clock.known
 
+    def follow_epoch(self) -> None:
+        """Broadcast under the present epoch."""
+        self.member.add_epoch(self.beliefs.secret)
+
     async def keep(self) -> None:
         """Persist mesh time and replace the KEM key when its time is over, for ever."""
         fresh_until = trio.current_time() + _KEM_FRESH_SECONDS
@@ -76,7 +83,7 @@ class LocalMachine:
             await trio.sleep(_PERSIST_EVERY)
             if self.clock.confirmed:
                 await self._keep_time()
-            await self._keep_trust()
+            await self.beliefs.keep()
             if trio.current_time() >= fresh_until:
                 self._renew()
                 fresh_until = trio.current_time() + _KEM_FRESH_SECONDS
@@ -88,31 +95,22 @@ class LocalMachine:
         except StoreError as error:
             log.warning("mesh time not written", error=str(error))
 
-    async def _keep_trust(self) -> None:
-        """Write the trusted roots if a hello has brought newer ones."""
-        trust = self.member.contacts.trust
-        if trust.sequence == self._saved_trust:
-            return
-        try:
-            await trio.to_thread.run_sync(save_trust, self._state, trust)
-        except CryptoError as error:
-            log.warning("trust bundle not written", error=str(error))
-        else:
-            self._saved_trust = trust.sequence
-
     async def reload(self) -> None:
         """Take up a certificate and trust bundle that were replaced on disk; what cannot be used is logged."""
         try:
-            fresh = await trio.to_thread.run_sync(load_membership, self._state)
-            for bundle in fresh.trust.chain:
-                self.member.contacts.trust.adopt(bundle)
-        except (CryptoError, EnrolmentError, ProtocolError, OSError, ValueError) as error:
+            fresh = await trio.to_thread.run_sync(load_membership, self.state)
+            await self.beliefs.take(fresh.trust.chain, fresh.revocations, (fresh.epoch_secret,))
+        except (CryptoError, EnrolmentError, ProtocolError, StoreError, OSError, ValueError) as error:
             log.warning("certificates not reloaded", error=str(error))
             return
         if fresh.certificate.machine_id != self.membership.certificate.machine_id:
             log.warning("certificates not reloaded", error="another machine's certificate: restart beemeshd")
             return
-        self.membership = fresh
+        if fresh.identity.peer.peer_id != self.membership.identity.peer.peer_id:
+            log.warning("certificates not reloaded", error="they are for new keys: restart beemeshd")
+            return
+        self.follow_epoch()
+        self.membership = replace(fresh, trust=self.beliefs.trust)
         self._renew()
         log.info("certificates reloaded", not_after=fresh.certificate.not_after)
 

@@ -43,6 +43,7 @@ from beemesh_node.daemon.self_description import SelfDescription
 from beemesh_node.daemon.state_key import StateKeyError, state_key
 from beemesh_node.daemon.store import CLAIMS, Store, StoreError, next_life, next_start
 from beemesh_node.daemon.streams import Streams
+from beemesh_node.daemon.trusting import TrustDesk
 from beemesh_node.daemon.ways import Ways
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.core import Core
@@ -192,6 +193,7 @@ class Node:
         ways = Ways(host, self.presence.addresses_of)
         self._exchange.reach_by(ways.reach)
         self._maintenance = MaintenanceDesk(store, limiter, self._decisions, self._cordoned)
+        self._trust = TrustDesk(machine, self._exchange, host, self.presence.disown)
         self._peers = Peers(self._exchange, machine.member.contacts, host, ways)
         self._blocks = BlockProvider(host.provide, self._held_blocks)
         self._ballots = Ballots(store, limiter, registry, machine.member)
@@ -217,6 +219,7 @@ class Node:
                 **LeaseQuestions(self._decisions, self._registry, self._ballots).handlers,
                 **Streams(self._pods).handlers,
                 **self._maintenance.handlers,
+                **self._trust.handlers,
                 ListRequest: listing.answer,
             }
         )
@@ -230,6 +233,7 @@ class Node:
         for task in (self._keep_time, self._machine.keep, self.presence.run, service.watchdog, self._look_around):
             self._nursery.start_soon(task)
         self._nursery.start_soon(self._beats.run)
+        self._nursery.start_soon(self._trust.run)
         self._nursery.start_soon(self._blocks.run)
         self._nursery.start_soon(self._pods.run, self._adopt)
         certificate = self._machine.membership.certificate
@@ -277,6 +281,7 @@ class Node:
             "peer": self._host.peer_id,
             "addresses": list(self._host.addresses()),
             "certificateNotAfter": certificate.not_after,
+            "trust": self._trust.status(),
             "meshTime": self._machine.mesh_time(),
             "stateKey": self._kept_by,
             "runtime": {"ready": self._pods.ready, "reason": self._pods.reason},

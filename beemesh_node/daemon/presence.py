@@ -109,6 +109,14 @@ class PresenceService:
         if self._expires.pop(machine, None) is not None:
             self._want()
 
+    async def disown(self, machine: MachineId) -> None:
+        """Count a machine no more, with its claims: it is believed no more."""
+        self._newest.pop(machine, None)
+        self._expires.pop(machine, None)
+        self._want()
+        self._detection.left(machine)
+        await self._put(MemberGone(machine, "its certificate was revoked"))
+
     def keep_connected(self) -> None:
         """Who is to be kept connected in any case has changed."""
         self._want()

@@ -126,7 +126,7 @@ class Questions:
                     machine, RecordQuery(declaration.uid), RecordReply, timeout=_SECOND_OPINION
                 )
                 if reply.record:
-                    newer.append(open_record(reply.record, self._trust.verify_chain).rank > declaration.rank)
+                    newer.append(open_record(reply.record, self._trust.verify_author).rank > declaration.rank)
             except (MeshError, ProtocolError) as error:
                 log.info("no second opinion", machine=machine, uid=declaration.uid, error=str(error))
 

@@ -95,6 +95,8 @@ class Registry:
         self._limiter = limiter
         self._trust = trust
         self._held: dict[Uid, Holding] = {}
+        self._raws: set[bytes] = set()
+        """The records that are held, byte for byte."""
         self._users: Counter[str] = Counter()
         """How many declarations name a block: one can be dropped with the last of them."""
         self._changing = trio.Lock()
@@ -122,7 +124,7 @@ class Registry:
         found = []
         for uid, raw in records:
             try:
-                admitted = admit(raw, blocks, self._trust)
+                admitted = admit(raw, blocks, self._trust, held=True)
             except AdmissionError as error:
                 log.warning("stored record is not admitted", uid=uid, code=error.code)
                 continue
@@ -138,7 +140,8 @@ class Registry:
         when it cannot be written, and then nothing has changed.
         """
         try:
-            admitted = admit(commit.record, {block.cid: block for block in commit.blocks}, self._trust)
+            blocks = {block.cid: block for block in commit.blocks}
+            admitted = admit(commit.record, blocks, self._trust, held=commit.record in self._raws)
         except AdmissionError as error:
             return CommitReply(False, error.code, error.message), None
         async with self._changing:
@@ -169,6 +172,7 @@ class Registry:
                 blocks = tuple((BLOCKS, cid) for cid in holding.blocks if self._users[cid] == 1)
                 await self._threaded(self._store.write, {}, ((RECORDS, uid), *blocks))
                 del self._held[uid]
+                self._raws.discard(holding.attested.raw)
                 self._users.subtract(holding.blocks.keys())
                 await self.announce_erased(uid, stamp)
         return True
@@ -177,7 +181,7 @@ class Registry:
         """Read a record that another machine holds of a declaration; None if it is not genuine, or not newer."""
         holding = self._held.get(uid)
         try:
-            shown = open_record(raw, self._trust.verify_chain)
+            shown = open_record(raw, self._trust.verify_author)
         except (ProtocolError, CryptoError):
             return None
         wins = holding is not None and shown.record.uid == uid and shown.rank > holding.attested.rank
@@ -205,6 +209,8 @@ class Registry:
         known = self._held.get(uid)
         self._users.subtract(known.blocks.keys() if known else ())
         self._users.update(holding.blocks.keys())
+        self._raws.discard(known.attested.raw if known else b"")
+        self._raws.add(holding.attested.raw)
         self._held[uid] = holding
 
     async def _threaded(self, function: Callable[..., _T], *arguments: object) -> _T:

@@ -15,7 +15,7 @@ from beemesh_node.membership.closeness import GUARDIANS, guardians_of, key_of_na
 from beemesh_node.membership.member import Member, member_of
 from beemesh_node.messaging.directory import Contact, ContactBook
 from beemesh_node.messaging.duplex import SealedDuplex
-from beemesh_node.messaging.errors import AuthenticationRefused, MeshUnreachable, RequestTimeout
+from beemesh_node.messaging.errors import AuthenticationRefused, MeshUnreachable, PeerRefused, RequestTimeout
 from beemesh_node.messaging.exchange import Exchange
 from beemesh_node.messaging.gatekeeper import MemberGatekeeper
 from beemesh_node.messaging.local import LocalMember
@@ -31,7 +31,10 @@ from beemesh_node.protocol.messages import (
     LogsRequest,
     MachineEntry,
     Resource,
+    TrustNews,
+    TrustReply,
 )
+from beemesh_node.protocol.revocation import open_lists
 from beemesh_node.protocol.session import LocalSession
 from beemesh_node.protocol.trust import TrustStore
 
@@ -65,6 +68,21 @@ class MeshSession:
     def mesh_time_ms(self) -> int:
         """Mesh time now."""
         return self._mesh_time()
+
+    async def follow_trust(self) -> None:
+        """Learn newer roots and revocations from the entry. Raises `MeshError`, also if it is revoked itself."""
+        trust = self._contacts.trust
+        if self._entry.trust_digest in (b"", trust.digest):
+            return
+        question = TrustNews(trust.digest, (), (), ())
+        reply = await self.ask(self.entry, question, TrustReply, timeout=_LIST_WITHIN)
+        try:
+            trust.catch_up(reply.bundles)
+            trust.heed(trust.revocations.merged(open_lists(reply.lists, trust, trust.revocations)))
+        except ProtocolError as error:
+            raise PeerRefused(f"{self._entry.certificate.name}: what it shows is not believed: {error}") from error
+        if self._contacts.by_machine(self.entry) is None:
+            raise AuthenticationRefused(f"{self._entry.certificate.name} is revoked: enter by another machine")
 
     async def refresh(self) -> None:
         """Ask the entry again who is there. What it cannot prove of a machine is left out. Raises `MeshError`."""
@@ -164,6 +182,7 @@ async def open_session(
         exchange = Exchange(host, member, relays=False)
         entry = await _first_to_admit(host, network.bootstrap, timeout)
         mesh = MeshSession(exchange, contacts, entry, mesh_time)
+        await mesh.follow_trust()
         await mesh.refresh()
         yield mesh
 

@@ -27,6 +27,8 @@ class Contact:
     statement_bytes: bytes = field(repr=False)
     session_keys: SessionKeys | None = field(default=None, repr=False, compare=False)
     """Only in the admission of a connection: what its hello agreed on, for session frames on its streams."""
+    trust_digest: bytes = field(default=b"", repr=False, compare=False)
+    """Only in the admission of a connection: `TrustStore.digest` of the member when it began."""
 
     @property
     def machine(self) -> MachineId:
@@ -63,7 +65,7 @@ class ContactBook:
         """Return the contact that was shown or handed on, if it is one, and keep nothing. Raises `ProtocolError`."""
         fingerprint = fingerprint_of(certificate)
         known = self._contacts.get(fingerprint)
-        if known is not None and known.statement_bytes == statement:
+        if known is not None and known.statement_bytes == statement and self.trust.believes(known.certificate):
             return known
         opened = self.trust.verify_certificate(certificate, now_ms, lower_bound=lower_bound)
         stated = verify_statement(statement, opened, fingerprint, now_ms, lower_bound=lower_bound)
@@ -76,8 +78,12 @@ class ContactBook:
             return known
         self._contacts[contact.fingerprint] = contact
         self._contacts.move_to_end(contact.fingerprint)
-        newest = self.by_machine(contact.machine)
-        if newest is None or newest.certificate.not_before <= contact.certificate.not_before:
+        newest = self._newest_of(contact.machine)
+        if (
+            newest is None
+            or not self.trust.believes(newest.certificate)
+            or newest.certificate.not_before <= contact.certificate.not_before
+        ):
             self._newest[contact.machine] = contact.fingerprint
         while len(self._contacts) > MAX_CONTACTS:
             fingerprint, forgotten = self._contacts.popitem(last=False)
@@ -90,18 +96,27 @@ class ContactBook:
         return self._contacts.get(fingerprint)
 
     def by_machine(self, machine: MachineId) -> Contact | None:
-        """The member with this id, under its newest certificate, if known."""
-        fingerprint = self._newest.get(machine)
-        return None if fingerprint is None else self._contacts.get(fingerprint)
+        """The member with this id, under its newest certificate, if known. None too if that is believed no more."""
+        newest = self._newest_of(machine)
+        return newest if newest is not None and self.trust.believes(newest.certificate) else None
 
     def by_peer(self, peer: PeerId) -> Contact | None:
         """The member with this peer id, if known."""
         return next((contact for contact in self._contacts.values() if contact.peer == peer), None)
 
     def machines(self) -> tuple[Contact, ...]:
-        """Every machine known, operators left out."""
+        """Every machine known that is believed, operators left out."""
         contacts = (self._contacts[fingerprint] for fingerprint in self._newest.values())
-        return tuple(contact for contact in contacts if contact.certificate.role is Role.MACHINE)
+        return tuple(
+            contact
+            for contact in contacts
+            if contact.certificate.role is Role.MACHINE and self.trust.believes(contact.certificate)
+        )
+
+    def disbelieved(self) -> tuple[Contact, ...]:
+        """The newest contact of every member that is believed no more."""
+        contacts = (self._contacts[fingerprint] for fingerprint in self._newest.values())
+        return tuple(contact for contact in contacts if not self.trust.believes(contact.certificate))
 
     def certificate(self, fingerprint: Fingerprint) -> Certificate | None:
         """See `protocol.opener.Directory`."""
@@ -111,4 +126,8 @@ class ContactBook:
     def is_revoked(self, fingerprint: Fingerprint) -> bool:
         """See `protocol.opener.Directory`. Roots that are no longer trusted take their certificates with them."""
         contact = self._contacts.get(fingerprint)
-        return contact is not None and contact.certificate.issuer not in self.trust.roots
+        return contact is not None and not self.trust.believes(contact.certificate)
+
+    def _newest_of(self, machine: MachineId) -> Contact | None:
+        fingerprint = self._newest.get(machine)
+        return None if fingerprint is None else self._contacts.get(fingerprint)

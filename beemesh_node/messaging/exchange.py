@@ -52,6 +52,8 @@ class Question:
     payload: Any
     sender: Contact
     message_id: bytes
+    asked: Fingerprint
+    """Of our own certificate by which we were asked: the answer comes under the same."""
 
     @property
     def machine(self) -> MachineId:
@@ -157,21 +159,22 @@ class Exchange:
                 "stopped; try again"
             ) from error
 
-    def _sealed(self, *messages: tuple[Contact, object]) -> list[_Sealed]:
+    def _sealed(self, *messages: tuple[Contact, object], asked: Fingerprint | None = None) -> list[_Sealed]:
         """Seal each payload to its receiver, and sign all together: signing is what messages cost."""
+        sealer = self._member.sealer if asked is None else self._member.sealer_as(asked)
         unsigned = []
         for contact, payload in messages:
             try:
-                unsigned.append(self._member.sealer.direct(payload, contact.recipient, self._member.mesh_time()))
+                unsigned.append(sealer.direct(payload, contact.recipient, self._member.mesh_time()))
             except (CryptoError, ProtocolError) as error:
                 raise PeerRefused(
                     f"{contact.certificate.name}: cannot be sent {type(payload).__name__}: {error}"
                 ) from error
-        signed = self._member.sealer.sign_batch(unsigned)
+        signed = sealer.sign_batch(unsigned)
         return [_Sealed(data, each.header.message_id) for data, each in zip(signed, unsigned, strict=True)]
 
-    async def _put(self, stream: FrameStream, contact: Contact, payload: object) -> None:
-        (message,) = self._sealed((contact, payload))
+    async def _put(self, stream: FrameStream, question: Question, payload: object) -> None:
+        (message,) = self._sealed((question.sender, payload), asked=question.asked)
         await stream.write_frame(message.data)
 
     async def _answer_from(self, stream: FrameStream, contact: Contact, reply: type[T]) -> T:
@@ -202,7 +205,7 @@ class Exchange:
             return
         answer = await self._handled(question)
         reply = answer.reply if isinstance(answer, Continued) else answer
-        await self._put(stream, question.sender, reply)
+        await self._put(stream, question, reply)
         if isinstance(answer, Continued):
             await answer.go_on(stream)
 
@@ -223,7 +226,8 @@ class Exchange:
             raise UnknownSender(opened.header.sender)
         if newest is not None and newest.statement.session_id == sender.statement.session_id:
             sender = newest  # the same session, perhaps with another KEM key by now
-        return Question(opened.payload, sender, opened.header.message_id)
+        header = opened.header
+        return Question(opened.payload, sender, header.message_id, Fingerprint(header.audience_id))
 
     def _introduced(self, introduction: IntroductionReply) -> Contact | None:
         """The member that a relay shows before its question, if it is one."""
@@ -250,7 +254,8 @@ class Exchange:
             return False
         try:
             question = IntroductionRequest(fingerprint, "")
-            reply = await self.ask(deliverer, question, IntroductionReply, timeout=_FETCH_WITHIN)
+            newest = self._member.contacts.by_machine(deliverer.machine) or deliverer
+            reply = await self.ask(newest, question, IntroductionReply, timeout=_FETCH_WITHIN)
             if not reply.certificate:
                 return False
             contact = self._member.contacts.learn(reply.certificate, reply.statement, self._member.mesh_time())
@@ -273,6 +278,9 @@ class Exchange:
 
     async def _introduce(self, question: Question) -> IntroductionReply:
         request: IntroductionRequest = question.payload
+        own = self._member.session
+        if request.fingerprint == own.fingerprint:  # it was renewed since our hello
+            return IntroductionReply(own.certificate_bytes, own.statement_bytes)
         if request.machine:
             contact = self._member.contacts.by_machine(MachineId(request.machine))
         else:
@@ -286,7 +294,7 @@ class Exchange:
         target = self._member.contacts.by_machine(MachineId(question.payload.machine))
         if target is None or target.certificate.role is not Role.MACHINE:
             failure = Failure("NotFound", f"machine {question.payload.machine[:32]} is not known here")
-            await self._put(stream, question.sender, failure)
+            await self._put(stream, question, failure)
             return
         try:
             if self._reach is not None:
@@ -294,10 +302,11 @@ class Exchange:
             async with self._host.open(target.peer, MESSAGE) as onward:
                 asker = question.sender
                 shown = IntroductionReply(asker.certificate_bytes, asker.statement_bytes)
-                introduction, ready = self._sealed((target, shown), (asker, Ack()))
+                (introduction,) = self._sealed((target, shown))
+                (ready,) = self._sealed((asker, Ack()), asked=question.asked)
                 await onward.write_frame(introduction.data)
                 await stream.write_frame(ready.data)
                 await pipe(stream, onward, MAX_DIRECT)
         except (AuthenticationRefused, Refused, Unreachable) as error:
             failure = Failure("Unavailable", f"{target.certificate.name} cannot be reached from here: {error}")
-            await self._put(stream, question.sender, failure)
+            await self._put(stream, question, failure)

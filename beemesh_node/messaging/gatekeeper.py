@@ -58,7 +58,7 @@ class MemberGatekeeper:
         )
         member.contacts.admit(contact)
         # What this very connection proved, even if the book knows of a session that says it is later.
-        return replace(contact, session_keys=introduction.session_keys)
+        return replace(contact, session_keys=introduction.session_keys, trust_digest=introduction.trust_digest)
 
     def _learn_time(self, introduction: Introduction) -> None:
         """Take the time from machines only: an operator's laptop has no say in it."""

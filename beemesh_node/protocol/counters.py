@@ -56,6 +56,8 @@ class Refusal(StrEnum):
     """What only the other side of the stream may say, or more often than it may."""
     DATAGRAM_UNKNOWN = "datagram_unknown"
     """Of no stream of beats that is open."""
+    BAD_TRUST = "bad_trust"
+    """News of roots or revocations that are forged, of another mesh, too large, or of one who may not say them."""
     STREAM_NOT_ALLOWED = "stream_not_allowed"
     """A stream of beats of an operator, or more of them than one machine may have."""
 

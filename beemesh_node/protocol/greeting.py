@@ -21,6 +21,7 @@ MAX_HELLO_FRAME: Final = 96 * 1024
 """Bytes of a frame at most. A greeting has about 10.6 KB, and 16 KB more at most for each recent trust bundle."""
 CHALLENGE_SIZE: Final = 32
 SECRET_SIZE: Final = 32
+DIGEST_SIZE: Final = 32
 
 _GREETING_BYTE, _PROOF_BYTE, _REFUSAL_BYTE = b"\1", b"\2", b"\3"
 _PROOF: Final = struct.Struct(f">{SECRET_SIZE + SEAL_OVERHEAD}sQ{SIGNATURE_SIZE}s")
@@ -41,6 +42,7 @@ class HelloRefusal(StrEnum):
     """The signature of its certificate does not verify."""
     EXPIRED = "expired"
     NOT_YET_VALID = "not-yet-valid"
+    REVOKED = "revoked"
     OTHER_PEER = "other-peer"
     """The certificate is for another peer id than the one that Noise proved."""
     OURSELVES = "ourselves"
@@ -78,8 +80,12 @@ class Greeting:
     trust_sequence: int
     trust: tuple[bytes, ...]
     """`TrustStore.recent`: a member that was away while a root was replaced can follow."""
+    trust_digest: bytes = b""
+    """`TrustStore.digest`: two that differ hand each other what is missing, once they are admitted."""
 
     def __post_init__(self) -> None:
+        if len(self.trust_digest) not in (0, DIGEST_SIZE):
+            raise ValueError(f"a digest has {DIGEST_SIZE} bytes")
         if len(self.challenge) != CHALLENGE_SIZE:
             raise ValueError(f"a challenge has {CHALLENGE_SIZE} bytes")
         if len(self.trust) > MAX_RECENT:

@@ -46,7 +46,14 @@ from beemesh_node.protocol.greeting import (
 )
 from beemesh_node.protocol.ids import Fingerprint, PeerId
 from beemesh_node.protocol.session import LocalSession, SessionStatement, open_statement
-from beemesh_node.protocol.trust import ExpiredError, ForeignMeshError, NotYetValidError, TrustStore, UnknownRootError
+from beemesh_node.protocol.trust import (
+    ExpiredError,
+    ForeignMeshError,
+    NotYetValidError,
+    RevokedError,
+    TrustStore,
+    UnknownRootError,
+)
 
 _CONTEXT: Final = b"beemesh/1/hello"
 _SEAL_INFO: Final = b"beemesh/1/hello/seal"
@@ -61,6 +68,7 @@ _CERTIFICATE_REFUSALS: Final[dict[type[ProtocolError], HelloRefusal]] = {
     ExpiredError: HelloRefusal.EXPIRED,
     NotYetValidError: HelloRefusal.NOT_YET_VALID,
     OversizeError: HelloRefusal.OVERSIZE,
+    RevokedError: HelloRefusal.REVOKED,
 }
 
 
@@ -87,6 +95,8 @@ class Introduction:
     session_keys: SessionKeys
     trust_sequence: int
     """Sequence of the peer's trust bundle."""
+    trust_digest: bytes
+    """`TrustStore.digest` of the peer; empty if it tells none."""
     time_offset_ms: int | None
     """The peer's mesh time less ours; None if it does not know the time."""
     time_error_ms: int
@@ -169,7 +179,8 @@ class Hello:
         self._take(_Fresh)
         challenge = secrets.token_bytes(CHALLENGE_SIZE)
         certificate, statement = self._session.certificate_bytes, self._session.statement_bytes
-        greeting = pack(Greeting(certificate, statement, challenge, self._trust.sequence, self._trust.recent))
+        trust = self._trust
+        greeting = pack(Greeting(certificate, statement, challenge, trust.sequence, trust.recent, trust.digest))
         self._state = _Challenged(now_ms, greeting)
         return greeting
 
@@ -213,6 +224,7 @@ class Hello:
             statement_bytes=claim.greeting.statement,
             session_keys=self._agree(claim.transcript, (self._secret, sealed), (secret, proof.sealed)),
             trust_sequence=claim.greeting.trust_sequence,
+            trust_digest=claim.greeting.trust_digest,
             time_offset_ms=proof.mesh_time - (challenged_at_ms + now_ms) // 2 if proof.mesh_time else None,
             time_error_ms=max(0, now_ms - challenged_at_ms) // 2,
         )

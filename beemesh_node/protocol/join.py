@@ -20,11 +20,12 @@ from beemesh_node.protocol.errors import MalformedError, OversizeError
 from beemesh_node.protocol.ids import MeshId
 from beemesh_node.protocol.objects import peek_unverified, sign_object
 from beemesh_node.protocol.request import SigningRequest
+from beemesh_node.protocol.revocation import MAX_LISTS, MAX_LISTS_SIZE
 from beemesh_node.protocol.root import MeshRoot
 from beemesh_node.protocol.trust import MAX_CHAIN_SIZE, TrustStore
 
 JOIN_KIND: Final = "join"
-MAX_JOIN: Final = MAX_CHAIN_SIZE + 128 * 1024
+MAX_JOIN: Final = MAX_CHAIN_SIZE + MAX_LISTS_SIZE + 128 * 1024
 """Bytes of a join bundle at most; with one root it has about 17 KB."""
 SECRET_SIZE: Final = 32
 MAX_BOOTSTRAP: Final = 256
@@ -51,12 +52,16 @@ class JoinBundle:
     epoch: int
     """Number of the epoch whose secret this is."""
     epoch_secret: bytes = field(repr=False)
+    revocations: tuple[bytes, ...] = ()
+    """The revocation lists known where it was signed; the newest ones the newcomer gets from those it meets."""
 
     def __post_init__(self) -> None:
         if len(self.mesh_id) != HASH_SIZE or len(self.issuer) != HASH_SIZE:
             raise ValueError(f"the ids of mesh and root have {HASH_SIZE} bytes")
         if len(self.network_key) != SECRET_SIZE or len(self.epoch_secret) != SECRET_SIZE:
             raise ValueError(f"network key and epoch secret have {SECRET_SIZE} bytes")
+        if len(self.revocations) > MAX_LISTS:
+            raise ValueError(f"at most {MAX_LISTS} revocation lists are allowed")
         if len(self.bootstrap) > MAX_BOOTSTRAP or any(len(address) > MAX_ADDRESS for address in self.bootstrap):
             raise ValueError(f"at most {MAX_BOOTSTRAP} addresses of at most {MAX_ADDRESS} characters are allowed")
 
@@ -68,6 +73,7 @@ class Joined:
     bundle: JoinBundle
     certificate: Certificate
     trust: TrustStore
+    """Its revocations are not heeded yet: what was stored before may be newer."""
 
 
 def seal_join(root: MeshRoot, bundle: JoinBundle, request: SigningRequest, request_bytes: bytes) -> bytes:

@@ -59,14 +59,18 @@ class MeshRoot:
         """Make the first root of a new mesh."""
         return cls(generate_signing_key())
 
-    def sign_bundle(self, sequence: int, now_ms: int, roots: Sequence[bytes] = ()) -> bytes:
+    def sign_bundle(
+        self, sequence: int, now_ms: int, roots: Sequence[bytes] = (), disowned: Sequence[bytes] = ()
+    ) -> bytes:
         """Sign trust bundle `sequence` with the public keys `roots`, the preferred one first; by default this root's.
+
+        `disowned` are the ids of roots that are not to be believed even for what they certified long ago.
 
         Raises:
             ValueError: what no bundle may say.
         """
         public_keys = tuple(roots) or (self.key.public_key,)
-        body = TrustBundle(SUITE, self.mesh_id, self.root_id, sequence, public_keys, now_ms)
+        body = TrustBundle(SUITE, self.mesh_id, self.root_id, sequence, public_keys, now_ms, tuple(disowned))
         return sign_object(BUNDLE_KIND, encode(body), self.key)
 
     def issue(

@@ -4,6 +4,10 @@ The mesh id is the hash of the first root's public key, so bundle 1, signed by t
 bundle is believed when a root of the present one signed it and it is newer, which is how a root is replaced with
 overlap: first a bundle with the old and the new root, then, when all certificates are renewed, one without the old. The
 store keeps the bundles it went through, so that a member that slept through several can follow the same way.
+
+A root that was retired vouches for nobody who speaks now, and still for what is kept: records, votes and revocations
+are believed as long as one of the roots that ever were has certified their signer, unless a bundle disowns that root
+because its key was stolen.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from beemesh_node.protocol.codec import decode, encode
 from beemesh_node.protocol.errors import BadSignatureError, MalformedError, OversizeError, ProtocolError
 from beemesh_node.protocol.ids import Fingerprint, MeshId
 from beemesh_node.protocol.objects import open_object, peek_unverified
+from beemesh_node.protocol.revocation import NONE, Revocations
 
 BUNDLE_KIND: Final = "trust-bundle"
 MAX_ROOTS: Final = 4
@@ -31,6 +36,8 @@ MAX_CHAIN_SIZE: Final = MAX_CHAIN * MAX_BUNDLE + 4096
 """Bytes of a stored chain at most."""
 MAX_RECENT: Final = 4
 """Bundles that members show each other in hello at most: two rotations of a root."""
+
+MAX_DISOWNED: Final = 16
 
 _CACHED: Final = 512
 
@@ -53,6 +60,10 @@ class ExpiredError(TrustError):
 
 class NotYetValidError(TrustError):
     """Its time has not come."""
+
+
+class RevokedError(TrustError):
+    """It was revoked."""
 
 
 class RootSigned(Protocol):
@@ -84,12 +95,16 @@ class TrustBundle:
     roots: tuple[bytes, ...]
     """ML-DSA-65 public keys, the preferred one first."""
     issued_at: int
+    disowned: tuple[bytes, ...] = ()
+    """Ids of roots whose keys were stolen: what they certified is not believed even if it was kept."""
 
     def __post_init__(self) -> None:
         if self.suite != SUITE:
             raise ValueError(f"suite {self.suite} is not known here")
-        if len(self.mesh_id) != HASH_SIZE or len(self.issuer) != HASH_SIZE:
+        if {len(self.mesh_id), len(self.issuer), *map(len, self.disowned)} != {HASH_SIZE}:
             raise ValueError(f"the ids of mesh and root have {HASH_SIZE} bytes")
+        if len(self.disowned) > MAX_DISOWNED or not {root_id(root) for root in self.roots}.isdisjoint(self.disowned):
+            raise ValueError(f"it disowns a root that it trusts, or more than {MAX_DISOWNED}")
         if self.sequence < 1:
             raise ValueError("sequences begin with 1")
         if not 0 < len(self.roots) <= MAX_ROOTS or len(set(self.roots)) < len(self.roots):
@@ -143,7 +158,11 @@ class TrustStore:
         self._chain = [bundles[0]]
         self._current = _open_first(mesh_id, bundles[0])
         self._roots = _by_id(self._current)
+        self._past = dict(self._roots)
+        self._disowned: set[bytes] = set(self._current.disowned)
         self._believed: dict[Fingerprint, Certificate] = {}
+        self._believed_once: dict[Fingerprint, Certificate] = {}
+        self._revocations = NONE
         for bundle in bundles[1:]:
             if not self.adopt(bundle):
                 raise MalformedError("a chain of trust bundles that are not in their order")
@@ -175,6 +194,25 @@ class TrustStore:
         return self._roots
 
     @property
+    def past_roots(self) -> Mapping[bytes, bytes]:
+        """Every root that was ever trusted and is not disowned, the present ones among them."""
+        return self._past
+
+    @property
+    def revocations(self) -> Revocations:
+        """Who is believed no more."""
+        return self._revocations
+
+    def heed(self, revocations: Revocations) -> None:
+        """Believe those no more whom these lists name, instead of those before."""
+        self._revocations = revocations
+
+    @property
+    def digest(self) -> bytes:
+        """The same for two members that trust the same roots and heed the same lists."""
+        return hashlib.sha256(hashlib.sha256(self._chain[-1]).digest() + self._revocations.digest).digest()
+
+    @property
     def chain(self) -> tuple[bytes, ...]:
         """The bundles that led here, the present one last: what a member with a lower sequence needs."""
         return tuple(self._chain)
@@ -195,7 +233,11 @@ class TrustStore:
             raise OversizeError(f"the chain of {MAX_CHAIN} trust bundles is full: set up the mesh anew")
         self._chain.append(bundle)
         self._current, self._roots = opened, _by_id(opened)
+        self._disowned.update(opened.disowned)
+        known = {**self._past, **self._roots}
+        self._past = {identity: key for identity, key in known.items() if identity not in self._disowned}
         self._believed.clear()
+        self._believed_once.clear()
         return True
 
     @property
@@ -218,8 +260,10 @@ class TrustStore:
                 with contextlib.suppress(UnknownRootError):
                     self.adopt(bundle)
 
-    def open_signed(self, kind: str, cls: type[Signed], data: bytes, max_size: int) -> Signed:
-        """Return what an object of `kind` says, if a trusted root of this mesh signed it.
+    def open_signed(
+        self, kind: str, cls: type[Signed], data: bytes, max_size: int, roots: Mapping[bytes, bytes] | None = None
+    ) -> Signed:
+        """Return what an object of `kind` says, if a trusted root of this mesh signed it, or one of `roots` if given.
 
         Nothing of it is parsed before its signature has been verified, except to say why it was refused.
 
@@ -228,7 +272,8 @@ class TrustStore:
             ForeignMeshError, UnknownRootError: not of this mesh, or not signed by a root trusted here.
             BadSignatureError: altered.
         """
-        for identity, public_key in self._roots.items():
+        allowed = self._roots if roots is None else roots
+        for identity, public_key in allowed.items():
             try:
                 body = open_object(kind, data, public_key, max_size)
             except BadSignatureError:
@@ -240,7 +285,7 @@ class TrustStore:
             return opened
         claimed = decode(cls, peek_unverified(kind, data, max_size))
         self._check_mesh(kind, claimed)
-        if claimed.issuer not in self._roots:
+        if claimed.issuer not in allowed:
             raise UnknownRootError(
                 f"{kind}: signed by root {claimed.issuer.hex()[:16]}, which trust bundle {self.sequence} lacks: "
                 "renew it with a present root, or bring the newer trust bundle"
@@ -248,30 +293,61 @@ class TrustStore:
         raise BadSignatureError(f"{kind}: the signature does not verify; it was altered or is forged")
 
     def verify_chain(self, certificate: bytes) -> Certificate:
-        """Return what a certificate says if a trusted root signed it, whatever its dates: for records.
+        """Return what a certificate says if a trusted root signed it, whatever its dates.
 
         Raises:
             ProtocolError: as `open_signed`.
         """
-        fingerprint = fingerprint_of(certificate)
-        known = self._believed.get(fingerprint)
-        if known is None:
-            known = self.open_signed(CERTIFICATE_KIND, Certificate, certificate, MAX_CERTIFICATE)
-            if len(self._believed) >= _CACHED:
-                self._believed.pop(next(iter(self._believed)))
-            self._believed[fingerprint] = known
-        return known
+        return self._verify(certificate, self._roots, self._believed)
 
-    def verify_certificate(self, certificate: bytes, now_ms: int, *, lower_bound: bool = False) -> Certificate:
-        """Return what a certificate says if a trusted root signed it and it is valid at `now_ms`.
+    def verify_past(self, certificate: bytes) -> Certificate:
+        """Return what a certificate says if a root signed it that is or was trusted: for what is kept, such as records.
 
         Raises:
+            ProtocolError: as `open_signed`.
+        """
+        return self._verify(certificate, self._past, self._believed_once)
+
+    def verify_author(self, certificate: bytes) -> Certificate:
+        """Return what the certificate of the author of a record says, for a record that somebody else brings.
+
+        Raises:
+            ProtocolError: as `verify_past`; RevokedError for an author that was revoked: when it signed, nobody knows.
+        """
+        return self._unrevoked(self.verify_past(certificate))
+
+    def verify_certificate(self, certificate: bytes, now_ms: int, *, lower_bound: bool = False) -> Certificate:
+        """Return what a certificate says if a trusted root signed it, nobody revoked it, and it is valid at `now_ms`.
+
+        Raises:
+            RevokedError: it was revoked.
             ProtocolError: as `open_signed` and `check_dates`, of which see `lower_bound`.
         """
-        opened = self.verify_chain(certificate)
+        opened = self._unrevoked(self.verify_chain(certificate))
         what = f"certificate of {opened.name}"
         check_dates(what, opened.not_before, opened.not_after, now_ms, lower_bound=lower_bound)
         return opened
+
+    def believes(self, certificate: Certificate) -> bool:
+        """Whether a certificate that was verified before still holds, but for its dates."""
+        return certificate.issuer in self._roots and not self._revocations.revokes(certificate)
+
+    def _verify(
+        self, certificate: bytes, roots: Mapping[bytes, bytes], cache: dict[Fingerprint, Certificate]
+    ) -> Certificate:
+        fingerprint = fingerprint_of(certificate)
+        known = cache.get(fingerprint)
+        if known is None:
+            known = self.open_signed(CERTIFICATE_KIND, Certificate, certificate, MAX_CERTIFICATE, roots)
+            if len(cache) >= _CACHED:
+                cache.pop(next(iter(cache)))
+            cache[fingerprint] = known
+        return known
+
+    def _unrevoked(self, certificate: Certificate) -> Certificate:
+        if self._revocations.revokes(certificate):
+            raise RevokedError(f"certificate of {certificate.name}: revoked; it needs new keys and another certificate")
+        return certificate
 
     def _check_mesh(self, kind: str, signed: RootSigned) -> None:
         if signed.mesh_id != self._mesh_id:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from beemesh_node.cli import context as contexts
+from beemesh_node.cli.commands.revoke import revoke
+from beemesh_node.cli.commands.root import renew
 from beemesh_node.cli.options import context_options, examples, hexadecimal, output_option, pairs, settings
 from beemesh_node.cli.output import Format, echo_facts
 
@@ -32,6 +34,15 @@ _out_option = click.option(
     metavar="FILE",
     help="Where to write the join bundle, which only the maker of the request can open.",
 )
+_renew_option = click.option(
+    "--renew", "same", is_flag=True, help="It is the same member with new keys: it keeps its id, and all it holds."
+)
+_root_option = click.option(
+    "--root",
+    "which",
+    type=click.Choice(["present", "next"]),
+    help="Which root signs while two are trusted; by default the next one.",
+)
 _bootstrap_option = click.option(
     "--bootstrap",
     multiple=True,
@@ -45,10 +56,16 @@ _bootstrap_option = click.option(
         "beectl cert sign --request request --role machine --name web1 --out bundle",
         "beectl cert operator --request request --name ci --namespace shop --verb get --verb apply --out bundle",
         "beectl cert inspect machine.cert",
+        "beectl cert renew --all",
+        "beectl cert revoke web3 --reason stolen",
     )
 )
 def cert() -> None:
-    """Sign and inspect certificates: who belongs to the mesh."""
+    """Sign, renew, revoke and inspect certificates: who belongs to the mesh."""
+
+
+cert.add_command(renew)
+cert.add_command(revoke)
 
 
 @cert.command(
@@ -68,6 +85,8 @@ def cert() -> None:
     "--address", "addresses", multiple=True, metavar="MULTIADDR", help="Where this machine itself is reached, by you."
 )
 @_nonce_option
+@_renew_option
+@_root_option
 @_out_option
 @output_option(Format.TABLE, Format.JSON, Format.YAML)
 def sign(
@@ -79,6 +98,8 @@ def sign(
     bootstrap: tuple[str, ...],
     addresses: tuple[str, ...],
     nonce: str | None,
+    same: bool,
+    which: str | None,
     out: Path,
     form: Format,
 ) -> None:
@@ -89,7 +110,7 @@ def sign(
     from beemesh_node.protocol.root import MachineProfile
 
     profile = MachineProfile(name, pairs(labels, "--label"), not no_guardian)
-    _answer(request, profile, bootstrap, addresses, nonce, out, form)
+    _answer(request, profile, bootstrap, addresses, nonce, out, form, same=same, which=which)
 
 
 @cert.command(
@@ -107,6 +128,8 @@ def sign(
 )
 @_bootstrap_option
 @_nonce_option
+@_renew_option
+@_root_option
 @_out_option
 @output_option(Format.TABLE, Format.JSON, Format.YAML)
 def operator(
@@ -116,13 +139,16 @@ def operator(
     verbs: tuple[str, ...],
     bootstrap: tuple[str, ...],
     nonce: str | None,
+    same: bool,
+    which: str | None,
     out: Path,
     form: Format,
 ) -> None:
     """Sign the request of another operator, who may use VERBs in NAMESPACEs and nothing else."""
     from beemesh_node.protocol.root import OperatorProfile
 
-    _answer(request, OperatorProfile(name, namespaces, verbs), bootstrap, (), nonce, out, form)
+    profile = OperatorProfile(name, namespaces, verbs)
+    _answer(request, profile, bootstrap, (), nonce, out, form, same=same, which=which)
 
 
 @cert.command(epilog=examples("beectl cert inspect operator.cert", "beectl cert inspect machine.cert -o json"))
@@ -152,24 +178,38 @@ def _answer(
     nonce: str | None,
     out: Path,
     form: Format,
+    *,
+    same: bool,
+    which: str | None,
 ) -> None:
     from beemesh_node.cli import authority
     from beemesh_node.cli.files import read_file, write_file
     from beemesh_node.network.addresses import parse_with_peer
     from beemesh_node.protocol.request import MAX_REQUEST, NONCE_SIZE
+    from beemesh_node.protocol.root import MachineProfile
 
     context = contexts.resolve(settings())
     loaded = contexts.ContextSettings.load(context)
     for address in (*bootstrap, *addresses):
         parse_with_peer(address)
     expected = None if nonce is None else hexadecimal(nonce, NONCE_SIZE, "--nonce")
+    kind = "machine" if isinstance(profile, MachineProfile) else "operator"
+    before = authority.issued(context).get(f"{kind}/{profile.name}", {})
     certificate, bundle = authority.answer(
-        context, loaded, read_file(request, MAX_REQUEST), profile, bootstrap or loaded.bootstrap, expected
+        context,
+        loaded,
+        read_file(request, MAX_REQUEST),
+        profile,
+        bootstrap or loaded.bootstrap,
+        expected,
+        same=same,
+        root_key={"present": context.root_key, "next": context.next_root_key}.get(which or ""),
     )
     write_file(out, bundle)
     authority.remember_bootstrap(context, loaded, (*addresses, *bootstrap))
     done = f"signed {certificate.name} ({certificate.machine_id}); its bundle is {out}"
-    echo_facts({"changed": True, **_facts(certificate), "bundle": str(out)}, form, done)
+    replaced = before.get("serial", 0) if before.get("machine_id") == certificate.machine_id else 0
+    echo_facts({"changed": True, **_facts(certificate), "replaced": replaced, "bundle": str(out)}, form, done)
 
 
 def _facts(certificate: Certificate) -> dict[str, Any]:
@@ -180,6 +220,7 @@ def _facts(certificate: Certificate) -> dict[str, Any]:
         "peer_id": certificate.peer_id,
         "mesh_id": certificate.mesh_id.hex(),
         "serial": certificate.serial,
+        "root": certificate.issuer.hex(),
         "not_before": certificate.not_before,
         "not_after": certificate.not_after,
     }

@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from beemesh_node.cli import context as contexts
+from beemesh_node.cli.commands.revoke import rotate_epoch
+from beemesh_node.cli.commands.root import root
 from beemesh_node.cli.options import context_options, examples, output_option, settings
 from beemesh_node.cli.output import Format, echo_facts
 
@@ -20,7 +22,11 @@ from beemesh_node.cli.output import Format, echo_facts
     )
 )
 def mesh() -> None:
-    """Create a mesh, join one as an operator, or show which one this is."""
+    """Create a mesh, join one as an operator, show which one this is, or renew its secrets."""
+
+
+mesh.add_command(rotate_epoch)
+mesh.add_command(root)
 
 
 @mesh.command(
@@ -73,6 +79,8 @@ def info(form: Format) -> None:
         **_facts(context, loaded),
         "trust_sequence": trust.sequence,
         "roots": [identity.hex() for identity in trust.roots],
+        "epoch": trust.revocations.number,
+        "revoked": len(trust.revocations.entries),
         "operator": operator.name,
         "operator_not_after": operator.not_after,
         "namespaces": list(operator.namespaces),
@@ -83,6 +91,7 @@ def info(form: Format) -> None:
         f"Mesh id:     {loaded.mesh_id}",
         f"Directory:   {context.path}",
         f"Roots:       {', '.join(identity.hex()[:16] for identity in trust.roots)} (bundle {trust.sequence})",
+        f"Epoch:       {facts['epoch']} ({facts['revoked']} revoked, see `beectl get revocations`)",
         f"Signs here:  {'yes' if facts['signs'] else 'no'}",
         f"Operator:    {operator.name}, until {date(operator.not_after)}",
         f"Namespaces:  {', '.join(operator.namespaces)}",

@@ -48,6 +48,9 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("not_before", "uint64"),
         ("not_after", "uint64"),
     ),
+    "CertificateRenewal": (
+        ("certificate", "[uint8]"),
+    ),
     "ClaimQuery": (
         ("claim", "ClaimRef"),
     ),
@@ -168,6 +171,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("challenge", "[uint8]"),
         ("trust_sequence", "uint64"),
         ("trust", "[Bytes]"),
+        ("trust_digest", "[uint8]"),
     ),
     "GreetingRefusal": (
         ("reason", "string"),
@@ -189,6 +193,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("network_key", "[uint8]"),
         ("epoch", "uint64"),
         ("epoch_secret", "[uint8]"),
+        ("revocations", "[Bytes]"),
     ),
     "KeepQuery": (
         ("uid", "string"),
@@ -380,6 +385,22 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("created_at", "uint64"),
         ("change_cause", "string"),
     ),
+    "Revocation": (
+        ("machine_id", "string"),
+        ("serial", "uint64"),
+        ("name", "string"),
+        ("revoked_at", "uint64"),
+        ("reason", "string"),
+    ),
+    "RevocationList": (
+        ("suite", "uint8"),
+        ("mesh_id", "[uint8]"),
+        ("issuer", "[uint8]"),
+        ("number", "uint64"),
+        ("entries", "[Revocation]"),
+        ("epoch", "[uint8]"),
+        ("issued_at", "uint64"),
+    ),
     "SessionStatement": (
         ("signer", "[uint8]"),
         ("session_id", "[uint8]"),
@@ -451,9 +472,24 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("sequence", "uint64"),
         ("roots", "[Bytes]"),
         ("issued_at", "uint64"),
+        ("disowned", "[Bytes]"),
     ),
     "TrustChain": (
         ("bundles", "[Bytes]"),
+    ),
+    "TrustNews": (
+        ("digest", "[uint8]"),
+        ("bundles", "[Bytes]"),
+        ("lists", "[Bytes]"),
+        ("secrets", "[Bytes]"),
+    ),
+    "TrustReply": (
+        ("digest", "[uint8]"),
+        ("number", "uint64"),
+        ("bundles", "[Bytes]"),
+        ("lists", "[Bytes]"),
+        ("secrets", "[Bytes]"),
+        ("refused", "string"),
     ),
     "VoterAnswer": (
         ("refusal", "LeaseRefusal"),

@@ -59,6 +59,7 @@ from beemesh_node.protocol.messages.placing import (
 from beemesh_node.protocol.messages.presence import Death, DeathNotice, Leaving, Presence, Taint
 from beemesh_node.protocol.messages.requirements import Expression, PodTerm, Requirements, Term, Toleration
 from beemesh_node.protocol.messages.sessions import ExecRequest, LogsRequest
+from beemesh_node.protocol.messages.trusting import CertificateRenewal, TrustNews, TrustReply
 
 __all__ = [
     "PAYLOADS",
@@ -68,6 +69,7 @@ __all__ = [
     "Bid",
     "BlockReply",
     "BlockRequest",
+    "CertificateRenewal",
     "ClaimQuery",
     "ClaimRef",
     "ClaimReply",
@@ -123,6 +125,8 @@ __all__ = [
     "Task",
     "Term",
     "Toleration",
+    "TrustNews",
+    "TrustReply",
     "VoterAnswer",
     "VoterProposal",
     "VoterSet",
@@ -179,6 +183,9 @@ PAYLOADS: Mapping[int, tuple[type, Sender]] = {
     55: (VoterSets, Sender.MACHINE),
     56: (VoterProposal, Sender.MACHINE),
     57: (VoterAnswer, Sender.MACHINE),
+    60: (TrustNews, Sender.ANY),
+    61: (TrustReply, Sender.MACHINE),
+    62: (CertificateRenewal, Sender.OPERATOR),
     40: (Ack, Sender.MACHINE),
     41: (Failure, Sender.MACHINE),
 }
