@@ -36,7 +36,7 @@ def test_a_half_runs_all_that_is_declared(name: str, half: tuple[str, ...]) -> N
 
 @HALVES
 def test_a_half_takes_new_work(name: str, half: tuple[str, ...]) -> None:
-    documents = list(yaml.safe_load_all((Path(__file__).parents[2] / "workload.yml").read_text()))
+    documents = list(yaml.safe_load_all((Path(__file__).parents[2] / "files" / "workload.yml").read_text()))
     manifest = next(each for each in documents if each["metadata"]["name"] == "many")
     labels = {"app": name}
     manifest["metadata"] = {"name": name, "labels": labels}
