@@ -66,9 +66,14 @@ def run(
 
 
 def run_logged(
-    command: Sequence[str | Path], name: str, *, env: Mapping[str, str] | None = None, shown: int = 40
+    command: Sequence[str | Path],
+    name: str,
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    shown: int = 40,
 ) -> str:
-    """Run a long command with its output in `.lab/logs/NAME.log`; return that output.
+    """Run a long command with its output in `.lab/logs/NAME.log`; return that output. It runs in `cwd`, if given.
 
     Raises:
         LabError: it failed; the last `shown` lines of the log are in the text.
@@ -79,6 +84,7 @@ def run_logged(
         done = subprocess.run(  # noqa: S603
             [str(word) for word in command],
             env={**os.environ, **(env or {})},
+            cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

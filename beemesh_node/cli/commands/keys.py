@@ -1,4 +1,4 @@
-"""`beectl keys`: the keys of this context."""
+"""`beectl keys`: the keys of this context, and key files by their path."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from beemesh_node.cli.output import Format, Table, echo_facts, echo_table
         "beectl keys show",
         "beectl keys passphrase",
         "beectl keys request --dir ~/.config/beemesh/shop --mesh HEX --out request",
+        "beectl keys generate root.key --kind mesh-root --encrypt",
     )
 )
 def keys() -> None:
-    """Show the keys of a context, change their passphrase, or ask for a certificate."""
+    """Show the keys of a context, change their passphrase, ask for a certificate, or make and check key files."""
 
 
 @keys.command(epilog=examples("beectl keys show", "beectl keys show -o json"))
@@ -113,3 +114,42 @@ def request(mesh: str, nonce: str | None, encrypt: bool, out: Path, form: Format
     facts = {"changed": True, "peer_id": identity.peer.peer_id, "request": str(out)}
     done = f"wrote {out}: have it signed with `beectl cert operator`, then take the answer with `beectl mesh join`"
     echo_facts(facts, form, done)
+
+
+@keys.command(
+    epilog=examples(
+        "beectl keys generate root.key --kind mesh-root --encrypt",
+        "beectl keys generate /var/lib/beemesh/machine.key --kind machine",
+    )
+)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--kind", required=True, type=click.Choice(["machine", "operator", "mesh-root"]), help="Whose key it is.")
+@click.option("--encrypt", is_flag=True, help="Guard it with a passphrase.")
+@click.option("--replace", is_flag=True, help="Make it anew where there is one. The old one is lost.")
+@output_option(Format.TABLE, Format.JSON, Format.YAML)
+def generate(file: Path, kind: str, encrypt: bool, replace: bool, form: Format) -> None:
+    """Make a key in FILE, readable by its owner alone. What is there already stays, unless --replace is given.
+
+    A machine makes its own with `beemeshd keys generate`, and `beectl mesh init` makes those of a mesh.
+    """
+    from beemesh_node.cli import keyfiles
+    from beemesh_node.crypto.armour import KeyKind
+
+    made = keyfiles.generate(file, KeyKind(kind), encrypt=encrypt, replace=replace)
+    echo_facts(made, form, f"made a {kind} key in {file}, fingerprint {made['fingerprint']}")
+
+
+@keys.command(epilog=examples("beectl keys inspect root.key", "beectl keys inspect root.key --unlock -o json"))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--unlock", is_flag=True, help="Also find out whether its passphrase is right, and its public halves.")
+@output_option(Format.TABLE, Format.JSON, Format.YAML)
+def inspect(file: Path, unlock: bool, form: Format) -> None:
+    """Show what the key in FILE is, and that it is whole. Nothing private is shown.
+
+    A key without a passphrase is always unlocked. Exit code 3 says that the passphrase is missing or wrong.
+    """
+    from beemesh_node.cli import keyfiles
+
+    facts = keyfiles.look(file, unlock=unlock)
+    shown = {key: value for key, value in facts.items() if key != "public_key"}  # 1,952 bytes are nothing for people
+    echo_facts(facts, form, "\n".join(f"{key + ':':<14}{value}" for key, value in shown.items()))

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) Beemesh contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
