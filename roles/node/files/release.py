@@ -7,7 +7,7 @@ One has the third-party packages of the lock file, each checked against its hash
 needs neither pip nor a compiler nor a package index, and the work is done once however many machines there are.
 
 Prints {"archives": [PATH, PATH], "release": ID, "bytes": size of the archives, "made": whether something was made just
-now}. What is named by a hash of its sources is never made twice, and by the release a machine can tell whether it has it.
+now}. What is named by a hash of its sources is never made twice; by the release a machine can tell whether it has it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,10 @@ def pip(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
     done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603 - the arguments are ours
     if done.returncode != 0:
-        raise SystemExit("release.py: pip failed (above); it needs a package index that has the files of the lock")
+        raise SystemExit(
+            "release.py: pip failed (above). It needs a package index that has the files of the lock; for some kinds "
+            "of machines, such as 32-bit ones, not everything that Beemesh needs is published ready-made"
+        )
 
 
 def build(into: Path, *arguments: str) -> None:
