@@ -23,11 +23,16 @@ stop = directory / "stop"
 ready: tuple[str, ...] = ()
 
 
+def over() -> bool:
+    """Whether it was told to stop, or there is no scenario any more."""
+    return stop.exists() or not (directory / "mesh").is_dir()
+
+
 def look() -> None:
     """Keep `ready` as the mesh tells it; what was heard last holds while it does not answer."""
     global ready
     ask = ["beectl", "--dir", str(directory / "mesh"), "get", "pods", "-l", "app=web", "-o", "json"]
-    while not stop.exists():
+    while not over():
         said = subprocess.run(ask, capture_output=True, text=True, check=False)  # noqa: S603 - ours
         if said.returncode == 0:
             found = [
@@ -49,12 +54,12 @@ def asks(address: str) -> bool:
 
 watcher = threading.Thread(target=look)
 watcher.start()
-while not ready:
+while not ready and not over():
     time.sleep(PERIOD)
 figures = {"asked": 0, "passed_over": 0, "failed": 0}
 (directory / "client-began").touch()
 for turn in cycle(range(2)):
-    if stop.exists():
+    if over():
         break
     figures["asked"] += 1
     known = ready
@@ -66,4 +71,5 @@ for turn in cycle(range(2)):
         figures["failed"] += 1
     time.sleep(PERIOD)
 watcher.join()
-(directory / "requests.json").write_text(json.dumps(figures))
+if directory.is_dir():
+    (directory / "requests.json").write_text(json.dumps(figures))
