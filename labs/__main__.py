@@ -176,8 +176,11 @@ def beectl(arguments: tuple[str, ...]) -> None:
 @lab.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def molecule(arguments: tuple[str, ...]) -> None:
-    """Run Molecule with machines as those of the lab."""
+    """Run Molecule with machines as those of the lab; `--all` alone runs every scenario, and tells their times."""
     _prepare()
+    if arguments == ("--all",):
+        suite.every_scenario()
+        return
     sys.exit(suite.molecule(arguments))
 
 

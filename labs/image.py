@@ -19,7 +19,7 @@ HELLO_ARCHIVE = CACHE / "hello.tar"
 
 _OVERLAY = Path(__file__).parent / "image"
 _PACKAGES = (
-    "busybox-static,ca-certificates,catatonit,curl,dbus,iproute2,iptables,netavark,nftables,"
+    "busybox-static,ca-certificates,catatonit,curl,dbus,iproute2,iptables,libfaketime,netavark,nftables,"
     "openssh-server,podman,procps,python3,sudo,systemd,systemd-sysv"
 )
 _SHELL_HELLO = """#!/bin/sh

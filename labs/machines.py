@@ -4,6 +4,7 @@ import hashlib
 import ipaddress
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from labs.run import LabError, run, run_logged
 CLASSES = ("cloud", "onprem", "iot")
 NETWORK = "beemesh-lab"
 _PREFIX = "beemesh-"
-_SUBNETS = ("10.77.40.0/24", "10.77.50.0/24", "172.29.77.0/24", "192.168.177.0/24")
+SUBNETS = ("10.77.40.0/24", "10.77.50.0/24", "172.29.77.0/24", "192.168.177.0/24")
 _FIRST_ADDRESS = 11
 _CUT_TABLE = "lab_cut"
 _SMALL = "512m"
@@ -53,34 +54,37 @@ def plan(count: int, small: int, subnet: str) -> list[Machine]:
     return machines
 
 
-def free_subnet(wanted: str | None) -> str:
-    """Return `wanted`, or a private subnet to which this computer has no route yet.
+def free_subnet(wanted: str | None, network: str = NETWORK, candidates: Sequence[str] = SUBNETS) -> str:
+    """Return `wanted`, the subnet of a network that is there, or the first candidate to which there is no route yet.
 
     Raises:
-        LabError: all those the lab knows are taken; BEEMESH_LAB_SUBNET names another.
+        LabError: all candidates are taken; BEEMESH_LAB_SUBNET names another.
     """
     if wanted:
         return str(ipaddress.ip_network(wanted))
-    present = json.loads(run(["podman", "network", "ls", "--format=json", f"--filter=name=^{NETWORK}$"]))
-    if present:
-        return str(present[0]["subnets"][0]["subnet"])
+    networks = json.loads(run(["podman", "network", "ls", "--format=json"]))
+    # Podman's networks have no route while nobody uses them.
+    subnets = {each["name"]: [part["subnet"] for part in each.get("subnets") or ()] for each in networks}
+    if subnets.get(network):
+        return str(subnets[network][0])
     routes = [route["dst"] for route in json.loads(run(["ip", "-json", "route", "show", "table", "all"]))]
+    routes += [subnet for each in subnets.values() for subnet in each]
     taken = [
         ipaddress.ip_network(route, strict=False)
         for route in routes
         if "." in route and route != "default" and "/" in route
     ]
-    for subnet in _SUBNETS:
+    for subnet in candidates:
         if not any(ipaddress.ip_network(subnet).overlaps(other) for other in taken):
             return subnet
-    raise LabError(f"this computer has routes to {', '.join(_SUBNETS)}: set BEEMESH_LAB_SUBNET to a free /24")
+    raise LabError(f"this computer has routes to {', '.join(candidates)}: set BEEMESH_LAB_SUBNET to a free /24")
 
 
-def write_common_inventory(host: Host, image: str) -> None:
-    """Write what the playbooks need to know of this computer to make and to reach machines on it."""
+def common_variables(host: Host, image: str) -> dict[str, Any]:
+    """What the playbooks need to know of this computer to make and to reach machines on it."""
     known = f"{SSH_KEY.parent}/known_hosts-{{{{ lab_network }}}}"
     ssh = f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o LogLevel=ERROR"
-    common = {
+    return {
         "ansible_user": "root",
         "ansible_ssh_private_key_file": str(SSH_KEY),
         "ansible_ssh_common_args": ssh,
@@ -92,7 +96,11 @@ def write_common_inventory(host: Host, image: str) -> None:
         "lab_hello_archive": str(hello_archive()),
         "node_releases": str(CACHE / "releases"),
     }
-    _write_yaml(COMMON_INVENTORY, {"mesh": {"vars": common}})
+
+
+def write_common_inventory(host: Host, image: str) -> None:
+    """Write that down for the lab."""
+    _write_yaml(COMMON_INVENTORY, {"mesh": {"vars": common_variables(host, image)}})
 
 
 def write_inventory(machines: list[Machine], subnet: str) -> None:

@@ -82,8 +82,7 @@ def wait_for_machines(names: Sequence[str], seconds: float = 60) -> None:
     """Wait until the mesh shows exactly these machines as ready."""
 
     def look() -> tuple[None, str | None]:
-        ready = {item["metadata"]["name"] for item in items("machines") if _condition(item, "Ready")}
-        lacking = sorted(set(names) - ready)
+        lacking = sorted(set(names) - {item["metadata"]["name"] for item in items("machines") if ready(item)})
         return None, f"{', '.join(lacking)} not ready" if lacking else None
 
     until(seconds, "machines of the mesh", look)
@@ -106,7 +105,7 @@ def pods(label: str) -> list[Pod]:
             item["metadata"]["name"],
             item["spec"].get("nodeName", ""),
             item.get("status", {}).get("podIP", ""),
-            _condition(item, "Ready"),
+            ready(item),
         )
         for item in items("pods", "-l", label)
     ]
@@ -167,6 +166,7 @@ def _digest(*paths: Path) -> str:
     return digest.hexdigest()
 
 
-def _condition(item: dict[str, Any], kind: str) -> bool:
+def ready(item: dict[str, Any]) -> bool:
+    """Whether a machine or a pod, as `beectl get -o json` shows it, is ready."""
     conditions = item.get("status", {}).get("conditions", [])
-    return any(condition["type"] == kind and condition["status"] == "True" for condition in conditions)
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

@@ -20,7 +20,7 @@ JOINED = STATE / "inventory" / "joined"
 """The hash of all that the machines were joined with; absent before that."""
 
 COMMON_INVENTORY = STATE / "inventory" / "common.yml"
-"""What every machine made on this computer shares, those of Molecule as well."""
+"""What every machine of the lab shares."""
 
 INVENTORY = STATE / "inventory" / "machines.yml"
 """The machines of the lab."""

@@ -55,7 +55,15 @@ QUICK = (
 )
 INTEGRATION = (Check("Integration", (*_PYTEST, _REAL_MESHES)),)
 LAB = (Check("Lab", (*_PYTEST, "tests/lab")),)
-MOLECULE = (Check("Molecule", ("molecule", "test"), _MOLECULE),)
+SHORT = ("default", "failover")
+"""The scenarios that are part of every run; `./lab molecule --all` has all of them."""
+
+
+def _scenarios(names: Sequence[str]) -> tuple[Check, ...]:
+    return tuple(Check(f"Scenario {name}", ("molecule", "test", "--scenario-name", name), _MOLECULE) for name in names)
+
+
+MOLECULE = _scenarios(SHORT)
 
 
 def run(*lanes: Sequence[Check]) -> None:
@@ -69,6 +77,15 @@ def run(*lanes: Sequence[Check]) -> None:
         failed = [title for titles in results for title in titles]
     if failed:
         raise LabError(f"failed: {', '.join(failed)}; what each of them said is in .lab/logs")
+
+
+def every_scenario() -> None:
+    """Run all scenarios, one after the other, and tell how long each took.
+
+    Raises:
+        LabError: some of them failed.
+    """
+    run(_scenarios(sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))))
 
 
 def molecule(arguments: Sequence[str]) -> int:

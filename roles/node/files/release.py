@@ -6,8 +6,8 @@
 One has the third-party packages of the lock file, each checked against its hash, the other Beemesh itself. A machine
 needs neither pip nor a compiler nor a package index, and the work is done once however many machines there are.
 
-Prints {"archives": [PATH, PATH], "release": ID, "made": whether something was made just now}. What is named by a hash
-of its sources is never made twice, and by the release a machine can tell whether it has it.
+Prints {"archives": [PATH, PATH], "release": ID, "bytes": size of the archives, "made": whether something was made just
+now}. What is named by a hash of its sources is never made twice; by the release a machine can tell whether it has it.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ SOURCE_ONLY = ("python-baseconv", "sdnotify", "varint")
 NODE_BEGINS = "# --- a node runs with:"
 NODE_ENDS = "# --- development"
 PROGRAM_PARTS = ("LICENSES", "README.md", "beemesh_node", "pyproject.toml")
-NEWEST_GLIBC_MINOR = 36
-"""Of Debian 12, the oldest system that is served."""
+OLDEST_MINOR = {"glibc": 5, "musl": 1}
+"""Wheels name the oldest C library that they run with; those for older ones than this there are none."""
 
 _LAUNCHER = """#!/bin/sh
 exec "$(dirname "$(readlink -f "$0")")/python3" -I -c 'from {module} import {function}; {function}()' "$@"
@@ -78,7 +78,10 @@ def pip(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
     done = subprocess.run(command, stdout=sys.stderr, check=False)  # noqa: S603 - the arguments are ours
     if done.returncode != 0:
-        raise SystemExit("release.py: pip failed (above); it needs a package index that has the files of the lock")
+        raise SystemExit(
+            "release.py: pip failed (above). It needs a package index that has the files of the lock; for some kinds "
+            "of machines, such as 32-bit ones, not everything that Beemesh needs is published ready-made"
+        )
 
 
 def build(into: Path, *arguments: str) -> None:
@@ -86,15 +89,26 @@ def build(into: Path, *arguments: str) -> None:
     pip("wheel", "--quiet", "--no-deps", "--no-build-isolation", "--use-pep517", f"--wheel-dir={into}", *arguments)
 
 
-def dependency_wheels(entries: dict[str, str], python: str, architecture: str, into: Path) -> None:
+def platforms(libc: str, architecture: str) -> list[str]:
+    """Return the platforms of wheels that run with a C library ("glibc-2.36", "musl-1.2"), the newest first."""
+    family, _, version = libc.partition("-")
+    major, _, minor = version.partition(".")
+    if family not in OLDEST_MINOR or not (major.isdigit() and minor.isdigit()):
+        raise SystemExit(f"release.py: --libc {libc!r}: give a family and a version, such as glibc-2.36 or musl-1.2")
+    prefix = "manylinux" if family == "glibc" else "musllinux"
+    found = [f"{prefix}_{major}_{each}_{architecture}" for each in range(int(minor), OLDEST_MINOR[family] - 1, -1)]
+    if family == "glibc":
+        found.append(f"manylinux2014_{architecture}")
+    return [*found, f"linux_{architecture}"]
+
+
+def dependency_wheels(entries: dict[str, str], python: str, architecture: str, libc: str, into: Path) -> None:
     """Collect the wheels of third parties."""
-    platforms = [f"manylinux_2_{minor}_{architecture}" for minor in range(NEWEST_GLIBC_MINOR, 4, -1)]
-    platforms += [f"manylinux2014_{architecture}", f"linux_{architecture}"]
     wanted = into / "requirements.txt"
     wanted.write_text("".join(text for name, text in entries.items() if name not in SOURCE_ONLY), encoding="utf-8")
     pip(
         *("download", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", f"--dest={into}"),
-        *(f"--platform={platform}" for platform in platforms),
+        *(f"--platform={platform}" for platform in platforms(libc, architecture)),
         *("--implementation=cp", f"--python-version={python}", f"--requirement={wanted}"),
     )
     wanted.write_text("".join(entries[name] for name in SOURCE_ONLY if name in entries), encoding="utf-8")
@@ -175,19 +189,30 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="directory in which archives are kept")
     parser.add_argument("--python", required=True, help="Python of the machines, such as 3.11")
     parser.add_argument("--architecture", required=True, help="architecture of the machines, such as aarch64")
+    parser.add_argument("--libc", default="glibc-2.36", help="C library of the machines, such as musl-1.2")
+    parser.add_argument("--dry-run", action="store_true", help="only tell what would be made")
     given = parser.parse_args()
-    python, architecture, source = given.python, given.architecture, given.source
+    python, architecture, libc, source = given.python, given.architecture, given.libc, given.source
     entries = requirements(source / "requirements.lock")
     packages_id = hashlib.sha256("".join(entries.values()).encode()).hexdigest()[:16]
     own_id = program_id(source)
-    packages = given.out / f"packages-{packages_id}-{python}-{architecture}.tar.gz"
+    kind = f"{python}-{architecture}-{libc}"
+    packages = given.out / f"packages-{packages_id}-{kind}.tar.gz"
     own = given.out / f"beemesh-{own_id}-{python}.tar.gz"
-    made = [
-        archive(packages, python, lambda into: dependency_wheels(entries, python, architecture, into)),
-        archive(own, python, lambda into: program_wheel(source, into), launchers=True),
-    ]
-    release = f"{own_id}-{packages_id}-{python}-{architecture}"
-    print(json.dumps({"archives": [str(packages), str(own)], "release": release, "made": any(made)}))
+    if given.dry_run:
+        made = [not packages.exists(), not own.exists()]
+    else:
+        made = [
+            archive(packages, python, lambda into: dependency_wheels(entries, python, architecture, libc, into)),
+            archive(own, python, lambda into: program_wheel(source, into), launchers=True),
+        ]
+    answer = {
+        "archives": [str(packages), str(own)],
+        "release": f"{own_id}-{packages_id}-{kind}",
+        "bytes": sum(path.stat().st_size for path in (packages, own) if path.exists()),
+        "made": any(made),
+    }
+    print(json.dumps(answer))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""What a Molecule scenario needs of this computer, and what its tests look at.
+
+Run as a program this is an inventory script: it makes this computer able to run lab machines (so that `molecule test`
+works in a fresh clone, without `./lab`) and prints the variables that all machines share. The machines themselves stand
+in the scenario's own inventory, each with a `lab_index`: the last number of its address.
+"""
+
+import contextlib
+import ipaddress
+import json
+import os
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from labs import host as hosts
+from labs import image, machines
+from labs.mesh import ready, until
+from labs.run import LabError, run
+
+_SUBNETS = ("10.77.41.0/24", "10.77.51.0/24", "172.29.78.0/24", "192.168.187.0/24")
+PREFIX = "beemesh-"
+"""Of containers: a scenario's machines have names that no other scenario uses."""
+
+
+def directory() -> Path:
+    """Where the scenario keeps what it makes."""
+    return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+
+
+def beectl(*arguments: str, timeout: float = 120) -> str:
+    """Run the operator's command against the scenario's mesh; return what it printed.
+
+    Raises:
+        LabError: it failed; its own message is in the text.
+    """
+    return run(["beectl", "--dir", directory() / "mesh", *arguments], timeout=timeout)
+
+
+def items(*arguments: str) -> list[dict[str, Any]]:
+    """Return the items of a `beectl get`."""
+    found: list[dict[str, Any]] = json.loads(beectl("get", *arguments, "-o", "json"))["items"]
+    return found
+
+
+def on(machine: str, *command: str) -> str:
+    """Run a command on a machine; return what it printed. Raises `LabError`."""
+    return run(["podman", "exec", PREFIX + machine, *command], timeout=60)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container that runs, as the Podman of its machine tells."""
+
+    machine: str
+    pod: str
+    started: datetime
+
+
+def containers(app: str, *names: str) -> list[Container]:
+    """Return the running containers with the label `app` on some machines, asked of each machine's own Podman."""
+    found = []
+    for machine in names:
+        listed = on(machine, "podman", "ps", "--quiet", "--no-trunc", f"--filter=label=app={app}").split()
+        for entry in json.loads(on(machine, "podman", "inspect", *listed)) if listed else ():
+            pod = entry["Config"]["Labels"]["io.beemesh.pod-name"]
+            found.append(Container(machine, pod, datetime.fromisoformat(entry["State"]["StartedAt"])))
+    return found
+
+
+def wait_for_containers(app: str, number: int, *names: str, seconds: float) -> list[Container]:
+    """Wait until exactly so many containers with the label `app` run on these machines; return them.
+
+    Raises:
+        LabError: not within `seconds`.
+    """
+
+    def look() -> tuple[list[Container], str | None]:
+        found = containers(app, *names)
+        where = ", ".join(f"{each.pod} on {each.machine}" for each in found)
+        return found, None if len(found) == number else f"{len(found)} of {number} run: {where or 'none'}"
+
+    return until(seconds, f"containers of {app}", look)
+
+
+def wait_for_machines(*names: str, seconds: float = 60) -> None:
+    """Wait until the mesh shows exactly these machines as ready. Raises `LabError`."""
+
+    def look() -> tuple[None, str | None]:
+        seen = {item["metadata"]["name"] for item in items("machines") if ready(item)}
+        return None, None if seen == set(names) else f"ready are {', '.join(sorted(seen)) or 'none'}"
+
+    until(seconds, "machines of the mesh", look)
+
+
+def _variables() -> dict[str, Any]:
+    name = os.environ.get("MOLECULE_SCENARIO_NAME", "scenario")
+    host = hosts.detect()
+    if missing := hosts.missing_packages(host):
+        hosts.install(missing)
+    hosts.prepare_podman(host)
+    machines.make_key()
+    network = f"{PREFIX}{name}"
+    subnet = machines.free_subnet(os.environ.get("BEEMESH_MOLECULE_SUBNET"), network, _SUBNETS)
+    first = str(ipaddress.ip_network(subnet)[0]).rpartition(".")[0]
+    return machines.common_variables(host, image.machine_image(host)) | {
+        "ansible_host": f"{first}.{{{{ lab_index }}}}",
+        "lab_container": f"{PREFIX}{{{{ inventory_hostname }}}}",
+        "lab_network": network,
+        "lab_subnet": subnet,
+        "beemesh_mesh_dir": "{{ lookup('ansible.builtin.env', 'MOLECULE_EPHEMERAL_DIRECTORY') }}/mesh",
+        "beemesh_name": name,
+    }
+
+
+def main() -> None:
+    """Print the inventory; whatever is said on the way goes to standard error."""
+    if os.geteuid() != 0:
+        sys.exit("machines with an init system and pods of their own need root: use sudo, or ./lab molecule")
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            found = _variables()
+    except LabError as error:
+        sys.exit(str(error))
+    print(json.dumps({"mesh": {"hosts": [], "vars": found}, "_meta": {"hostvars": {}}}))
+
+
+if __name__ == "__main__":
+    main()
