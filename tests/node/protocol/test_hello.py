@@ -1,109 +1,36 @@
-"""Hello: two members that prove themselves to each other, and every way in which that must fail."""
+"""Hello: two members that prove themselves to each other, and what they learn."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from beemesh_node.crypto import generate_kem_key, kdf, seal
+from beemesh_node.crypto import kdf, seal
 from beemesh_node.protocol.frames import FrameOpener, FrameSealer, frame_key
 from beemesh_node.protocol.greeting import (
-    MAX_HELLO_FRAME,
     Greeting,
-    GreetingProof,
-    GreetingRefusal,
     HelloRefusal,
-    HelloRefused,
     pack,
     parse_greeting,
 )
-from beemesh_node.protocol.hello import Hello, Introduction
+from beemesh_node.protocol.hello import Introduction
 from beemesh_node.protocol.ids import PeerId
 from beemesh_node.protocol.root import MeshRoot
-from beemesh_node.protocol.session import LocalSession, open_statement
-from beemesh_node.protocol.trust import TrustStore
+from beemesh_node.protocol.session import open_statement
 from tests.node.crypto.support import flip
-from tests.node.protocol.mesh import DAY, NOW, OPERATOR, Member, Mesh
-
-MESH = Mesh()
-ANNA, BERT = MESH.member(), MESH.member(OPERATOR)
-Alter = Callable[[bytes], bytes]
-
-
-def unaltered(frame: bytes) -> bytes:
-    return frame
-
-
-@dataclass
-class Side:
-    """One side of a hello: who it is and what time it takes it to be."""
-
-    member: Member
-    session: LocalSession
-    trust: TrustStore
-    now: int = NOW
-    time_known: bool = True
-
-    @classmethod
-    def of(cls, member: Member) -> Side:
-        return cls(member, member.session(), MESH.trust())
-
-    def hello(self, remote: PeerId, *, initiator: bool) -> Hello:
-        return Hello(
-            self.session,
-            self.trust,
-            local=self.member.peer_id,
-            remote=remote,
-            initiator=initiator,
-            time_known=self.time_known,
-        )
-
-
-Outcome = Introduction | HelloRefused
-
-
-def attempt(step: Callable[[], bytes | Introduction]) -> bytes | Outcome:
-    try:
-        return step()
-    except HelloRefused as refusal:
-        return refusal
-
-
-def meet(one: Side, other: Side, greeting: Alter = unaltered, proof: Alter = unaltered) -> tuple[Outcome, Outcome]:
-    """Let `one` dial `other`; what `one` says goes through `greeting` and `proof` on its way. A refusal is told."""
-    dialler = one.hello(other.member.peer_id, initiator=True)
-    listener = other.hello(one.member.peer_id, initiator=False)
-    said, heard = greeting(dialler.begin(one.now)), listener.begin(other.now)
-    first = attempt(lambda: dialler.receive_greeting(heard, one.now + 40))
-    second = attempt(lambda: listener.receive_greeting(said, other.now + 40))
-    outcomes: list[Outcome] = []
-    for hello, own, theirs, now in ((dialler, first, second, one.now), (listener, second, first, other.now)):
-        if isinstance(own, (HelloRefused, Introduction)):
-            outcomes.append(own)
-            continue
-        frame = theirs.frame if isinstance(theirs, HelloRefused) else theirs
-        assert isinstance(frame, bytes)
-        if hello is listener and not isinstance(theirs, HelloRefused):
-            frame = proof(frame)
-        outcome = attempt(lambda hello=hello, frame=frame, now=now: hello.receive_proof(frame, now + 100))
-        assert not isinstance(outcome, bytes)
-        outcomes.append(outcome)
-    return outcomes[0], outcomes[1]
-
-
-def introduced(outcome: Outcome) -> Introduction:
-    assert isinstance(outcome, Introduction), outcome
-    return outcome
-
-
-def reason(outcome: Outcome) -> HelloRefusal:
-    assert isinstance(outcome, HelloRefused), outcome
-    return outcome.reason
+from tests.node.protocol.meeting import (
+    ANNA,
+    BERT,
+    MESH,
+    Side,
+    introduced,
+    meet,
+    reason,
+    refused,
+)
+from tests.node.protocol.mesh import DAY, NOW, Member, Mesh
 
 
 def test_both_sides_learn_who_the_other_is() -> None:
@@ -282,176 +209,3 @@ def test_a_forged_trust_bundle_is_refused() -> None:
         return pack(replace(parse_greeting(frame), trust=(flip(both, -1),)))
 
     assert reason(meet(side, Side.of(BERT), greeting=show)[1]) is HelloRefusal.BAD_TRUST
-
-
-def test_a_relay_between_two_members_cannot_pass_for_either() -> None:
-    relay = MESH.member()
-    # Noise proves the relay's own peer id to each side, so their greetings do not fit.
-    anna = Side.of(ANNA).hello(relay.peer_id, initiator=True)
-    bert = Side.of(BERT).hello(relay.peer_id, initiator=False)
-    from_anna, from_bert = anna.begin(NOW), bert.begin(NOW)
-    assert reason(refused(lambda: anna.receive_greeting(from_bert, NOW))) is HelloRefusal.OTHER_PEER
-    assert reason(refused(lambda: bert.receive_greeting(from_anna, NOW))) is HelloRefusal.OTHER_PEER
-
-
-def refused(step: Callable[[], object]) -> HelloRefused:
-    with pytest.raises(HelloRefused) as refusal:
-        step()
-    return refusal.value
-
-
-def test_what_is_reflected_or_repeated_is_refused() -> None:
-    anna, bert = Side.of(ANNA), Side.of(BERT)
-    hello = anna.hello(BERT.peer_id, initiator=True)
-    own = hello.begin(NOW)
-    assert reason(refused(lambda: hello.receive_greeting(own, NOW))) is HelloRefusal.OTHER_PEER
-
-    hello, listener = anna.hello(BERT.peer_id, initiator=True), bert.hello(ANNA.peer_id, initiator=False)
-    heard = listener.begin(NOW)
-    hello.begin(NOW)
-    own_proof = hello.receive_greeting(heard, NOW)
-    assert reason(refused(lambda: hello.receive_proof(own_proof, NOW))) is HelloRefusal.BAD_PROOF
-
-    hello, listener = anna.hello(BERT.peer_id, initiator=True), bert.hello(ANNA.peer_id, initiator=False)
-    said, heard = hello.begin(NOW), listener.begin(NOW)
-    hello.receive_greeting(heard, NOW)
-    recorded = listener.receive_greeting(said, NOW)
-    assert hello.receive_proof(recorded, NOW)
-    repeated = anna.hello(BERT.peer_id, initiator=True)
-    repeated.begin(NOW)
-    repeated.receive_greeting(heard, NOW)
-    assert reason(refused(lambda: repeated.receive_proof(recorded, NOW))) is HelloRefusal.BAD_PROOF
-
-
-def test_both_sides_must_agree_who_dialled() -> None:
-    one, other = Side.of(ANNA), Side.of(BERT)
-    left, right = one.hello(BERT.peer_id, initiator=True), other.hello(ANNA.peer_id, initiator=True)
-    said, heard = left.begin(NOW), right.begin(NOW)
-    proof = right.receive_greeting(said, NOW)
-    left.receive_greeting(heard, NOW)
-    assert reason(refused(lambda: left.receive_proof(proof, NOW))) is HelloRefusal.BAD_PROOF
-
-
-def test_papers_without_the_signing_key_prove_nothing() -> None:
-    thief = replace(Side.of(BERT), session=replace(BERT.session(), signing_key=MESH.member().identity.signing))
-    by_anna, _ = meet(Side.of(ANNA), thief)
-    assert reason(by_anna) is HelloRefusal.BAD_PROOF
-
-
-def test_without_the_kem_key_nothing_can_be_agreed() -> None:
-    careless = replace(Side.of(BERT), session=replace(BERT.session(), kem_key=generate_kem_key()))
-    assert reason(meet(Side.of(ANNA), careless)[1]) is HelloRefusal.BAD_SECRET
-
-
-def test_a_statement_of_another_member_or_certificate_is_refused() -> None:
-    stolen = Side.of(ANNA).session.statement_bytes
-    mixed = replace(Side.of(BERT), session=replace(BERT.session(), statement_bytes=stolen))
-    assert reason(meet(Side.of(ANNA), mixed)[0]) is HelloRefusal.BAD_SESSION
-
-
-def test_a_statement_with_a_key_that_is_none_is_refused() -> None:
-    spoiled = replace(BERT, kem_key=_NoKey())  # type: ignore[arg-type]
-    assert reason(meet(Side.of(ANNA), replace(Side.of(BERT), session=spoiled.session()))[0]) is HelloRefusal.BAD_SESSION
-
-
-class _NoKey:
-    public_key = bytes(1216)
-
-
-FRAMES = Side.of(ANNA).hello(BERT.peer_id, initiator=True).begin(NOW)
-
-
-@settings(max_examples=100, deadline=None)
-@given(bit=st.integers(0, 8 * len(FRAMES) - 1))
-def test_one_flipped_bit_in_a_greeting_and_nobody_is_admitted(bit: int) -> None:
-    outcomes = meet(Side.of(ANNA), Side.of(BERT), greeting=lambda frame: flip(frame, bit))
-    assert all(isinstance(outcome, HelloRefused) for outcome in outcomes)
-
-
-@settings(max_examples=60, deadline=None)
-@given(bit=st.integers(0, 8 * 4486 - 1))
-def test_one_flipped_bit_in_a_proof_and_its_sender_is_not_admitted(bit: int) -> None:
-    _, by_bert = meet(Side.of(ANNA), Side.of(BERT), proof=lambda frame: flip(frame, bit))
-    assert reason(by_bert) in (HelloRefusal.BAD_PROOF, HelloRefusal.MALFORMED)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    frame=st.binary(max_size=300)
-    | st.builds(lambda kind, rest: bytes([kind]) + rest, st.integers(1, 3), st.binary(max_size=300))
-)
-def test_any_bytes_are_refused_and_nothing_else_is_raised(frame: bytes) -> None:
-    hello = Side.of(ANNA).hello(BERT.peer_id, initiator=True)
-    hello.begin(NOW)
-    assert reason(refused(lambda: hello.receive_greeting(frame, NOW))) in (HelloRefusal.MALFORMED, HelloRefusal.BY_PEER)
-
-
-@settings(max_examples=30, deadline=None)
-@given(keep=st.integers(0, len(FRAMES) - 1))
-def test_a_greeting_cut_short_and_nobody_is_admitted(keep: int) -> None:
-    outcomes = meet(Side.of(ANNA), Side.of(BERT), greeting=lambda frame: frame[:keep])
-    assert all(isinstance(outcome, HelloRefused) for outcome in outcomes)
-
-
-@settings(max_examples=30, deadline=None)
-@given(keep=st.integers(0, 4485), more=st.binary(min_size=1, max_size=20))
-def test_a_proof_cut_short_or_continued_is_malformed(keep: int, more: bytes) -> None:
-    for spoil in (lambda frame: frame[:keep], lambda frame: frame + more):
-        _, by_bert = meet(Side.of(ANNA), Side.of(BERT), proof=spoil)
-        assert reason(by_bert) is HelloRefusal.MALFORMED
-
-
-def test_frames_are_bounded_and_of_the_kind_that_is_due() -> None:
-    hello = Side.of(ANNA).hello(BERT.peer_id, initiator=True)
-    hello.begin(NOW)
-    too_long = bytes(MAX_HELLO_FRAME + 1)
-    assert reason(refused(lambda: hello.receive_greeting(too_long, NOW))) is HelloRefusal.OVERSIZE
-    hello = Side.of(ANNA).hello(BERT.peer_id, initiator=True)
-    hello.begin(NOW)
-    proof = pack(GreetingProof(bytes(1168), 0, bytes(3309)))
-    assert reason(refused(lambda: hello.receive_greeting(proof, NOW))) is HelloRefusal.MALFORMED
-    for spoil in ({"sealed": b""}, {"signature": b""}):
-        with pytest.raises(ValueError, match="another size"):
-            replace(GreetingProof(bytes(1168), 0, bytes(3309)), **spoil)
-
-
-def test_a_refusal_tells_why_in_words_of_ours_only() -> None:
-    for told, shown in ((HelloRefusal.EXPIRED.value, "expired"), ("\x1b[2J", "a reason unknown here")):
-        hello = Side.of(ANNA).hello(BERT.peer_id, initiator=True)
-        hello.begin(NOW)
-        refusal = refused(lambda hello=hello, told=told: hello.receive_greeting(pack(GreetingRefusal(told)), NOW))
-        assert (reason(refusal), refusal.frame) == (HelloRefusal.BY_PEER, None)
-        assert shown in str(refusal)
-        assert "\x1b" not in str(refusal)
-
-
-def test_ourselves_and_another_peer_id_than_certified() -> None:
-    with pytest.raises(HelloRefused) as refusal:
-        Side.of(ANNA).hello(ANNA.peer_id, initiator=True)
-    assert refusal.value.reason is HelloRefusal.OURSELVES
-    with pytest.raises(ValueError, match=f"libp2p runs as {BERT.peer_id}"):
-        Hello(ANNA.session(), MESH.trust(), local=BERT.peer_id, remote=ANNA.peer_id, initiator=True)
-
-
-def test_steps_out_of_order_are_the_fault_of_the_caller() -> None:
-    hello = Side.of(ANNA).hello(BERT.peer_id, initiator=True)
-    with pytest.raises(RuntimeError, match="order"):
-        hello.receive_greeting(b"", NOW)
-    hello = Side.of(ANNA).hello(BERT.peer_id, initiator=True)
-    hello.begin(NOW)
-    with pytest.raises(RuntimeError):
-        hello.begin(NOW)
-    hello = Side.of(ANNA).hello(BERT.peer_id, initiator=True)
-    hello.begin(NOW)
-    refused(lambda: hello.receive_greeting(b"", NOW))
-    with pytest.raises(RuntimeError):
-        hello.receive_greeting(FRAMES, NOW)
-
-
-def test_nothing_shows_its_secrets() -> None:
-    one, other = Side.of(ANNA), Side.of(BERT)
-    by_one, by_other = map(introduced, meet(one, other))
-    shown = repr(by_one) + str(by_other) + repr(one.hello(BERT.peer_id, initiator=True))
-    for secret in (by_one.session_keys.send, by_one.session_keys.receive, ANNA.kem_key.export_seed()):
-        assert repr(secret)[2:-1] not in shown
-        assert secret.hex() not in shown
