@@ -1,6 +1,6 @@
 """How long a daemon that has just started waits until it knows who is here, before it acts as a guardian.
 
-In a small mesh everybody speaks every five seconds, and to who comes at once. In a large one presences come round in
+In a small mesh everybody speaks every three seconds, and to who comes at once. In a large one presences come round in
 minutes, and a machine that knew only a few would take itself to be responsible for what others guard. How often
 machines speak tells how many there are. A machine that should meet others, but has met nobody yet, waits longer still:
 it would start alone what others run.
