@@ -49,7 +49,7 @@ options:
     type: int
     default: 60
 notes:
-  - The modules of the action group C(group/beemesh.mesh.beemesh) share these options by C(module_defaults); see the
+  - The modules of the action group C(beemesh.mesh.beemesh) share these options by C(module_defaults); see the
     examples of M(beemesh.mesh.beemesh_workload).
   - A failed task returns RV(ignore:reason), one of V(missing_beectl), V(failed), V(invalid), V(not_allowed) and
     V(timeout), and the exit code of C(beectl) as RV(ignore:rc).

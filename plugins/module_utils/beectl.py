@@ -94,10 +94,10 @@ class Beectl:
                     f"{self._program} {words[0]} did not answer with JSON: is it really beectl?"
                 ) from None
         warnings, message = split_stderr(err)
-        if code != 0:
-            raise self._failure(code, message, words, facts)
         for warning in warnings:
             warn(self._module, warning)
+        if code != 0:
+            raise self._failure(code, message, words, facts)
         return facts
 
     def text(self, *words: str) -> str:

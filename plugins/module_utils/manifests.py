@@ -99,6 +99,12 @@ def groups(found: list[Manifest]) -> list[list[Manifest]]:
     return result
 
 
+def unused(found: list[Manifest], grouped: list[list[Manifest]]) -> str:
+    """The first ConfigMap or Secret that is in no group, as messages name it; empty if there is none."""
+    used = [document for group in grouped for document in group]
+    return next((subject(document) for document in found if document not in used), "")
+
+
 def _identity(document: Manifest) -> tuple[str, str]:
     return str(document.get("kind")), str(document.get("metadata", {}).get("name"))
 

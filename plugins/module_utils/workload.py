@@ -74,12 +74,15 @@ class Workload:
         if not self.params["resource_definition"]:
             raise manifests.ManifestError(f"state is {state}: give resource_definition, src or template")
         groups = manifests.groups(self.documents)
+        one_by_one = state == "patched" or not self.params["apply"] or self.params["continue_on_error"]
+        if one_by_one and (idle := manifests.unused(self.documents, groups)):
+            raise manifests.ManifestError(f"{idle}: no workload of the definition uses it, so nothing would hold it")
         if state == "patched":
             self._each(groups, self._patch)
             return
         if self.params["validate"]:
             self._beectl("apply", "-f", "-", "--dry-run=client", stdin=self.documents)
-        if self.params["apply"] and not self.params["continue_on_error"]:
+        if not one_by_one:
             if self.documents:
                 self._apply(self.documents)
         else:
@@ -140,7 +143,8 @@ class Workload:
     @property
     def _waiting(self) -> tuple[str, ...]:
         """What beectl is told of waiting; a condition is looked for by this module."""
-        if not self.params["wait"] or self.params["wait_condition"] or self.check:
+        looking = self.params["wait_condition"] and self.params["state"] != "absent"
+        if not self.params["wait"] or looking or self.check:
             return ()
         return ("--wait", "--timeout", seconds(self.params["wait_timeout"]))
 
@@ -150,7 +154,9 @@ class Workload:
         waiting = self._waiting or (("--timeout", seconds(self.params["wait_timeout"])) if force else ())
         words = ("apply", "-f", "-", *trying, *force, *waiting)
         before = len(self.results)
-        self._beectl(*words, stdin=documents, waiting=2 * self.params["wait_timeout"])
+        # beectl waits for one workload after the other.
+        spans = (bool(self._waiting) + bool(force)) * len(manifests.groups(documents))
+        self._beectl(*words, stdin=documents, waiting=spans * self.params["wait_timeout"])
         self._wait_for_condition(self.results[before:])
 
     def _apply_or_patch(self, group: list[manifests.Manifest]) -> None:
@@ -213,7 +219,7 @@ class Workload:
         for key, option in (("uid", "--uid"), ("resource_version", "--resource-version")):
             if conditions.get(key):
                 only += [option, conditions[key]]
-        self._each([[document] for document in named], lambda group: self._delete_one(group[0], only))
+        self._each([[document] for document in named], lambda group: self._delete_one(group[0], only, conditions))
 
     def _doomed(self) -> list[manifests.Manifest]:
         """What is to be deleted."""
@@ -231,7 +237,7 @@ class Workload:
             return [shape for shape in shapes if shape["kind"] == kind]
         raise manifests.ManifestError("state is absent: give kind and name, kind and label_selectors, or a definition")
 
-    def _delete_one(self, document: manifests.Manifest, only: list[str]) -> None:
+    def _delete_one(self, document: manifests.Manifest, only: list[str], conditions: Facts) -> None:
         metadata = document["metadata"]
         result: Facts = {
             "kind": document.get("kind"),
@@ -243,6 +249,11 @@ class Workload:
         if live:
             result["diff"] = f"--- LIVE/{manifests.subject(live[0])}\n+++ (deleted)\n"
         if self.check:
+            for key, field in (("uid", "uid"), ("resource_version", "resourceVersion")):
+                if live and conditions.get(key) and live[0]["metadata"].get(field) != conditions[key]:
+                    raise BeectlError(
+                        f"{manifests.subject(live[0])} is not what was to be deleted: it has another {field}"
+                    )
             result["changed"] = bool(live)
             if not live:
                 result["method"] = "none"

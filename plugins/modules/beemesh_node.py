@@ -220,7 +220,7 @@ class Machine:
         if options.get("force"):
             words.append("--force")
         # With force it also waits for the grace of what is ended.
-        facts = self.beectl.json(*words, waiting=2 * self.params["wait_timeout"])
+        facts = self.beectl.json(*words, waiting=2 * self.params["wait_timeout"] + 60)
         return self._answer(mark(before, True), closed(before), held, facts["pods"], close=True)
 
     def _answer(

@@ -159,6 +159,7 @@ EXAMPLES = r"""
           metadata:
             labels: {app: web}
           spec:
+            terminationGracePeriodSeconds: 2
             containers:
               - name: web
                 image: docker.io/library/busybox:1.37
@@ -183,6 +184,7 @@ EXAMPLES = r"""
     - name: Declare every manifest of a directory
       beemesh.mesh.beemesh_workload:
         src: shop/
+        wait: true
 
     - name: Delete what belongs to a test
       beemesh.mesh.beemesh_workload:

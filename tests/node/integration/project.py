@@ -18,7 +18,7 @@ from tests.node.integration.machine import ROOT
 from tests.node.integration.mesh import BEECTL, Operator
 
 _BIN = Path(sys.executable).parent
-_SECONDS = 240.0
+_SECONDS = 480.0
 VAULT_PASSWORD = "correct horse"
 DATABASE_PASSWORD = "staple-battery-7391"
 """Stands in a vault, and must not be seen anywhere but in the container."""

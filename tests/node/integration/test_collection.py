@@ -134,7 +134,7 @@ def test_a_second_run_is_ok_and_check_mode_changes_nothing(project: Project, gro
 def test_what_did_not_start_is_never_ok(project: Project, grove: Grove) -> None:
     manifest = deployment("broken", image="localhost/nobody-has-this:1")
     for _ in range(2):
-        played = project.play([declare(manifest, wait=True, wait_timeout=3)], code=2)
+        played = project.play([declare(manifest, wait=True, wait_timeout=10)], code=2)
         assert played.last["reason"] == "timeout"
         assert "lack an image that is never pulled" in played.last["msg"]
         assert played.last["replicas_ready"] == 0

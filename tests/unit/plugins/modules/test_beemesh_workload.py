@@ -193,7 +193,7 @@ class TestAbsent:
     def test_deletes_by_name_and_what_is_not_there_is_fine(self, play, mesh):
         mesh.says("delete", facts(told(action="deleted")))
         options = {"state": "absent", "kind": "Deployment", "name": "web", "namespace": "shop"}
-        answer = play(module, wait=True, wait_timeout=5, **options)
+        answer = play(module, wait=True, wait_timeout=5, wait_condition={"type": "Available"}, **options)
         assert (answer["changed"], answer["method"], answer["result"]) == (True, "delete", {})
         assert mesh.words == ["-n shop delete deployment/web --ignore-not-found --wait --timeout 5s -o json"]
         mesh.says("delete", facts())
@@ -221,6 +221,9 @@ class TestAbsent:
         conditions = {"preconditions": {"uid": "u", "resourceVersion": "7"}}
         play(module, state="absent", definition=WEB, delete_options=conditions)
         assert "--uid u --resource-version 7" in mesh.words[-1]
+        mesh.says("get", {"kind": "Deployment", "metadata": {"name": "web", "uid": "other", "resourceVersion": "7"}})
+        answer = play(module, fails=True, check=True, state="absent", definition=WEB, delete_options=conditions)
+        assert "another uid" in answer["msg"]
         answer = play(module, fails=True, state="absent", definition=[WEB, OTHER], delete_options=conditions)
         assert "name it alone" in answer["msg"]
 
@@ -261,6 +264,8 @@ class TestSecrets:
         ({}, "give resource_definition"),
         ({"state": "absent"}, "give kind and name"),
         ({"state": "absent", "definition": [KEYS]}, "no workload"),
+        ({"state": "patched", "definition": [KEYS]}, "Secret keys: no workload of the definition uses it"),
+        ({"definition": [OTHER, KEYS], "continue_on_error": True}, "Secret keys: no workload"),
         ({"definition": ["text"]}, "no mapping"),
         ({"definition": "a: b"}, "only the controller"),
         ({"definition": [WEB, OTHER], "name": "x"}, "2 workloads"),
