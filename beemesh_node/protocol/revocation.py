@@ -44,6 +44,8 @@ MAX_OF_ONE_SIGNER: Final = 4
 MAX_LISTS: Final = 16
 MAX_LISTS_SIZE: Final = 2 * 1024 * 1024
 """Bytes of all lists together at most: they travel in one message."""
+MAX_BAD: Final = 3
+"""Bad lists of one member that are looked at; the rest of what it shows is left."""
 FIRST_EPOCH: Final = 1
 """The epoch of a mesh in which nobody was ever revoked; there is no list for it."""
 MAX_NUMBER: Final = 1 << 48
@@ -263,7 +265,10 @@ def open_list(raw: bytes, trust: TrustStore) -> SignedList:
 def sift(
     raws: Iterable[bytes], trust: TrustStore, known: Revocations = NONE
 ) -> tuple[list[SignedList], list[ProtocolError]]:
-    """Check those of `raws` that are not among the `known`: return the genuine ones, and why the others are not."""
+    """Check those of `raws` that are not among the `known`: return the genuine ones, and why others are not.
+
+    After `MAX_BAD` that are not, the rest is left.
+    """
     held = {each.raw for each in known.lists}
     genuine, errors = [], []
     for raw in dict.fromkeys(raws):
@@ -272,6 +277,8 @@ def sift(
                 genuine.append(open_list(raw, trust))
             except ProtocolError as error:
                 errors.append(error)
+                if len(errors) == MAX_BAD:
+                    break
     return genuine, errors
 
 

@@ -19,6 +19,7 @@ from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.objects import sign_object
 from beemesh_node.protocol.revocation import (
     FIRST_EPOCH,
+    MAX_BAD,
     MAX_ENTRIES,
     MAX_LIST,
     MAX_LISTS,
@@ -162,6 +163,9 @@ def test_the_genuine_are_taken_from_among_others() -> None:
     genuine, errors = sift(raws, trust, known)
     assert [each.content.number for each in genuine] == [3]
     assert [type(error) for error in errors] == [MalformedError, BadSignatureError]
+    junk = [bytes([number]) for number in range(MAX_BAD + 5)]
+    genuine, errors = sift([*junk, by_root(3)], trust)
+    assert (genuine, len(errors)) == ([], MAX_BAD), "who shows nothing but nonsense is not listened to for long"
 
 
 def test_an_object_of_another_kind_is_no_list() -> None:
@@ -344,6 +348,7 @@ def test_what_a_retired_root_signed_is_believed_where_it_is_kept() -> None:
             believe(MACHINES[0].certificate_bytes)
     with pytest.raises(UnknownRootError):
         open_list(old, trust)
+    assert trust.verify_stored(MACHINES[0].certificate_bytes) == MACHINES[0].certificate, "it was believed before"
     again = TrustStore.load(ROOT.mesh_id, trust.dump())
     assert again.past_roots == trust.past_roots == {second.root_id: second.key.public_key}
 
