@@ -254,7 +254,7 @@ class TestSecrets:
         mesh.says("apply", facts(told(message="web is there")))
         answer = play(module, definition=[WEB, {**KEYS, "stringData": {"token": "web"}}])
         assert answer["results"][0]["message"] == "web is there"
-        (_, keys) = answer["invocation"]["module_args"]["resource_definition"]
+        keys = answer["invocation"]["module_args"]["resource_definition"][1]
         assert keys["stringData"]["token"] != "web"
 
 
