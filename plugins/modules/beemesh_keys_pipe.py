@@ -60,6 +60,7 @@ EXAMPLES = r"""
   ansible.builtin.copy:
     content: "{{ {'vault_mesh_root': root.content} | to_nice_yaml | ansible.builtin.vault(vault_secret) }}"
     dest: "{{ inventory_dir }}/group_vars/all/root.yml"
+    decrypt: false
     mode: "0600"
   when: root is changed
   delegate_to: localhost

@@ -123,19 +123,20 @@ class Project:
         collected = self.directory / "collected"
         collected.unlink(missing_ok=True)
         mesh = {"BEEMESH_DIR": str(self.operator.directory), "BEEMESH_BEECTL": BEECTL, "COLLECT": str(collected)}
-        done = self._run("ansible-playbook", "playbook.yml", *words, environment={**mesh, **environment})
+        done = self.run("ansible-playbook", "playbook.yml", *words, environment={**mesh, **environment})
         results = collected.read_text().splitlines() if collected.exists() else []
         played = Played(done.returncode, done.stdout + done.stderr, tuple(json.loads(line) for line in results))
         assert code is None or played.code == code, played.said
         return played
 
     def _ansible(self, program: str, *words: str, cwd: Path | None = None) -> None:
-        done = self._run(program, *words, cwd=cwd)
+        done = self.run(program, *words, cwd=cwd)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def _run(
+    def run(
         self, program: str, *words: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
+        """Run a program of Ansible's in the project, or in `cwd`."""
         own = {
             "ANSIBLE_HOME": str(self.directory / "home"),
             "ANSIBLE_CONFIG": str(self.directory / "ansible.cfg"),
