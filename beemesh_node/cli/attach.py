@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
 import trio
 
 from beemesh_node.cli import keyboard
@@ -17,6 +20,19 @@ _OUTPUTS = {
 }
 
 
+MAX_COLLECTED = 16 * 1024 * 1024
+"""Bytes of output that are kept for a program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a command wrote, and how it ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
 async def attach(stream: Duplex, subject: str, *, typing: bool = False, tty: bool = False) -> int:
     """Show what comes until the end of the stream; with `typing` send on what is typed, with `tty` the terminal's size.
 
@@ -27,17 +43,40 @@ async def attach(stream: Duplex, subject: str, *, typing: bool = False, tty: boo
             nursery.start_soon(_send_typed, stream)
         if tty:
             nursery.start_soon(_send_size, stream)
-        code = await _show(stream, subject)
+        code = await _show(stream, subject, keyboard.write)
         nursery.cancel_scope.cancel()
     return code
 
 
-async def _show(stream: Duplex, subject: str) -> int:
+async def collect(stream: Duplex, subject: str, *, typing: bool = False) -> Collected:
+    """Keep what comes until the end of the stream instead of showing it. Raises as `attach`, and for too much of it."""
+    kept: dict[int, list[bytes]] = {keyboard.STDOUT: [], keyboard.STDERR: []}
+    size = 0
+
+    async def keep(output: int, data: bytes) -> None:
+        nonlocal size
+        size += len(data)
+        if size > MAX_COLLECTED:
+            raise CliError(
+                f"{subject}: wrote more than {MAX_COLLECTED >> 20} MiB: write it to a file, or without -o json"
+            )
+        kept[output].append(data)
+
+    async with trio.open_nursery() as nursery:
+        if typing:
+            nursery.start_soon(_send_typed, stream)
+        code = await _show(stream, subject, keep)
+        nursery.cancel_scope.cancel()
+    out, error = (b"".join(kept[output]).decode(errors="replace") for output in (keyboard.STDOUT, keyboard.STDERR))
+    return Collected(code, out, error)
+
+
+async def _show(stream: Duplex, subject: str, write: Callable[[int, bytes], Awaitable[None]]) -> int:
     code = 0
     while True:
         kind, data = await stream.receive()
         if kind in _OUTPUTS:
-            await keyboard.write(_OUTPUTS[kind], data)
+            await write(_OUTPUTS[kind], data)
         elif kind is FrameKind.EXIT:
             code = StreamFrame(kind, data).exit_code()
         elif kind is FrameKind.ERROR:

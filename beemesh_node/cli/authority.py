@@ -6,6 +6,7 @@ What it has signed stands in a ledger beside the root, so that a machine keeps i
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -44,6 +45,8 @@ from beemesh_node.protocol.root import MachineProfile, MeshRoot, OperatorProfile
 from beemesh_node.protocol.trust import TrustStore
 
 _FIRST_EPOCH = 1
+_ANSWERED = ("request", "bundle")
+"""Of an entry of the ledger: SHA-256 of the request that was answered, and of the bundle that answered it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,19 @@ class Epoch:
         return epoch
 
 
-def create_mesh(context: Context, name: str, *, encrypt: bool) -> ContextSettings:
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """From when until when a certificate is to be good, in milliseconds; None leaves it to the root."""
+
+    not_before: int | None = None
+    not_after: int | None = None
+
+
+def create_mesh(context: Context, name: str, *, encrypt: bool, root_key: Path | None = None) -> ContextSettings:
     """Make a mesh: root, first operator with every right, epoch 1, private-network key, trust bundle 1.
 
-    The directory appears with everything in it or not at all. Raises `CliError` when something is there already.
+    With `root_key` its key is the root, and stays where it is. The directory appears with everything in it or not at
+    all. Raises `CliError` when something is there already, and what the key store raises.
     """
     place = context.path
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
@@ -84,9 +96,14 @@ def create_mesh(context: Context, name: str, *, encrypt: bool) -> ContextSetting
         )
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = Context(place.with_name(f".{place.name}.{secrets.token_hex(8)}"))
-    secret = passphrase.new(context.root_key) if encrypt else None
+    if root_key is None:
+        root, secret = None, passphrase.new(context.root_key) if encrypt else None
+    else:
+        locked = passphrase.existing(root_key) if inspect(root_key).encrypted else None
+        root = MeshRoot(load_root(root_key, locked))
+        secret = (locked or passphrase.new(context.operator_key)) if encrypt else None
     try:
-        settings = _fill(fresh, name, secret)
+        settings = _fill(fresh, name, secret, root)
         fresh.path.rename(place)
     except OSError as error:
         raise CliError(f"{place}: cannot be made: {error.strerror}") from error
@@ -95,11 +112,12 @@ def create_mesh(context: Context, name: str, *, encrypt: bool) -> ContextSetting
     return settings
 
 
-def _fill(context: Context, name: str, secret: str | None) -> ContextSettings:
+def _fill(context: Context, name: str, secret: str | None, given: MeshRoot | None) -> ContextSettings:
     now = now_ms()
-    root = MeshRoot.create()
+    root = given or MeshRoot.create()
     store = TrustStore(root.mesh_id, [root.sign_bundle(1, now)])
-    save_root(context.root_key, root.key, secret)
+    if given is None:
+        save_root(context.root_key, root.key, secret)
     identity = Identity.generate()
     save_identity(context.operator_key, KeyKind.OPERATOR, identity, secret)
     nonce = new_nonce()
@@ -151,6 +169,7 @@ def issue(
     profile: Profile,
     *,
     same: bool = False,
+    validity: Validity | None = None,
 ) -> bytes:
     """Sign a certificate and note it in the ledger.
 
@@ -161,7 +180,7 @@ def issue(
     revoked = {entry.machine_id for entry in store.revocations.entries if not entry.serial}
     with _ledger(context) as entries:
         _check_keys(entries, revoked, request)
-        known = entries.get(_key(profile))
+        known = entries.get(ledger_key(profile))
         machine_id = None
         if known is not None and known["machine_id"] in revoked:
             known = None
@@ -174,8 +193,16 @@ def issue(
                 f"{profile.name} was {known['machine_id']} with other keys and is a new member now. If the old one is "
                 "not lost, it goes on being a member until its certificate expires."
             )
-        certificate = root.issue(request, profile, now_ms(), machine_id=machine_id)
-        entries[_key(profile)] = _entry(store.verify_chain(certificate), certificate)
+        now, chosen = now_ms(), validity or Validity()
+        certificate = root.issue(
+            request,
+            profile,
+            now,
+            machine_id=machine_id,
+            lifetime_ms=None if chosen.not_after is None else chosen.not_after - now,
+            not_before_ms=chosen.not_before,
+        )
+        entries[ledger_key(profile)] = _entry(store.verify_chain(certificate), certificate)
     return certificate
 
 
@@ -195,10 +222,15 @@ def record(context: Context, certificate: Certificate, raw: bytes) -> None:
     """Note a certificate in the ledger."""
     kind = "machine" if certificate.role is Role.MACHINE else "operator"
     with _ledger(context) as entries:
-        entries[f"{kind}/{certificate.name}"] = _entry(certificate, raw)
+        before = entries.get(f"{kind}/{certificate.name}", {})
+        # A renewal answers the same request as before.
+        same = before.get("peer_id") == certificate.peer_id
+        answered = {key: before[key] for key in _ANSWERED if same and key in before}
+        entries[f"{kind}/{certificate.name}"] = {**_entry(certificate, raw), **answered}
 
 
-def _key(profile: Profile) -> str:
+def ledger_key(profile: Profile) -> str:
+    """Under what the ledger has a member."""
     return f"{'machine' if isinstance(profile, MachineProfile) else 'operator'}/{profile.name}"
 
 
@@ -209,7 +241,12 @@ def _entry(certificate: Certificate, raw: bytes) -> dict[str, Any]:
         "fingerprint": fingerprint_of(raw).hex(),
         "serial": certificate.serial,
         "issuer": certificate.issuer.hex(),
+        "not_before": certificate.not_before,
         "not_after": certificate.not_after,
+        "labels": dict(certificate.labels),
+        "guardian": certificate.guardian,
+        "namespaces": list(certificate.namespaces),
+        "verbs": list(certificate.verbs),
     }
 
 
@@ -248,18 +285,19 @@ def answer(
     *,
     same: bool = False,
     root_key: Path | None = None,
+    validity: Validity | None = None,
 ) -> tuple[Certificate, bytes]:
     """Sign the request of a machine or operator; return its certificate and the join bundle that only it can open.
 
     `nonce` is what the request must carry; without one a request of any age is taken. `same`: see `issue`; `root_key`
-    is the key that signs, by default that of `signing_root`. Raises `CliError` for a profile
-    that no certificate may have, and `ProtocolError` for a request that is not genuine.
+    is the key that signs, by default that of `signing_root`. Raises `CliError` for a profile or a validity that no
+    certificate may have, and `ProtocolError` for a request that is not genuine.
     """
     store = load_trust(context, settings)
-    request = verify_request(request_bytes, store.mesh_id, nonce if nonce is not None else _own_nonce(request_bytes))
+    request = verified(settings, request_bytes, nonce)
     root = open_root(context, settings, root_key)
     try:
-        raw = issue(context, root, store, request, profile, same=same)
+        raw = issue(context, root, store, request, profile, same=same, validity=validity)
     except ValueError as error:
         raise InvalidInputError(f"{profile.name}: {error}") from None
     # An operator reads nothing of what is for all members, so the epoch's secret is not for it.
@@ -279,7 +317,17 @@ def answer(
         epoch_secret=epoch.secret,
         revocations=tuple(each.raw for each in store.revocations.lists) if complete else (),
     )
-    return store.verify_chain(raw), seal_join(root, bundle, request, request_bytes)
+    sealed = seal_join(root, bundle, request, request_bytes)
+    with _ledger(context) as entries:
+        digests = (hashlib.sha256(data).hexdigest() for data in (request_bytes, sealed))
+        entries[ledger_key(profile)].update(zip(_ANSWERED, digests, strict=True))
+    return store.verify_chain(raw), sealed
+
+
+def verified(settings: ContextSettings, request: bytes, nonce: bytes | None) -> SigningRequest:
+    """A request for this mesh, of any age without a `nonce`. Raises `ProtocolError` for one that is not genuine."""
+    mesh_id = MeshId(bytes.fromhex(settings.mesh_id))
+    return verify_request(request, mesh_id, nonce if nonce is not None else _own_nonce(request))
 
 
 def _own_nonce(request: bytes) -> bytes:

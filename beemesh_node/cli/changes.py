@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from beemesh_node.cli.errors import InvalidInputError
+from beemesh_node.cli.errors import InvalidInputError, UnchangeableError
 from beemesh_node.cli.live import Live, subject
 from beemesh_node.cli.survey import Declaration
 from beemesh_node.healing.leases.voters import first_voters
@@ -15,8 +16,11 @@ from beemesh_node.protocol.block import seal_block
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import KeyedBlock
 from beemesh_node.protocol.record import UID_NONCE_SIZE, Record, RevisionRef, uid_of
-from beemesh_node.workloads.manifest import KubernetesObject
+from beemesh_node.workloads import patching
+from beemesh_node.workloads.manifest import KubernetesObject, load
+from beemesh_node.workloads.patching import PatchType
 from beemesh_node.workloads.spec import MAX_REPLICAS, WorkloadSpec, build, content
+from beemesh_node.workloads.values import Json
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 CHANGE_CAUSE = "kubernetes.io/change-cause"
@@ -31,7 +35,7 @@ class Change:
     """The next state of a declaration, ready to be signed. `blocks` is empty for a tombstone."""
 
     action: str
-    """The word that is printed: created, configured, scaled, restarted, rolled back, deleted."""
+    """The word that is printed: created, configured, replaced, patched, scaled, restarted, rolled back, deleted."""
     record: Record
     spec: WorkloadSpec | None = field(repr=False)
     blocks: tuple[KeyedBlock, ...] = field(repr=False)
@@ -109,13 +113,13 @@ def _check_unchangeable(live: Live, spec: WorkloadSpec) -> None:
     """Refuse what no declaration may change. Raises `CliError`."""
     name, advice = subject(live.record), f"delete {subject(live.record)}, then apply the manifest again"
     if spec.leased != live.spec.leased:
-        raise InvalidInputError(
+        raise UnchangeableError(
             f"{name}: spec.strategy.type cannot change between RollingUpdate and Recreate: {advice}"
         )
     if live.record.kind == "StatefulSet":
         for field_ in ("serviceName", "podManagementPolicy", "volumeClaimTemplates", "selector"):
             if spec.manifest["spec"].get(field_) != live.spec.manifest["spec"].get(field_):
-                raise InvalidInputError(f"{name}: spec.{field_} of a StatefulSet cannot change: {advice}")
+                raise UnchangeableError(f"{name}: spec.{field_} of a StatefulSet cannot change: {advice}")
 
 
 def next_revisions(known: Sequence[RevisionRef], new: RevisionRef, limit: int) -> tuple[RevisionRef, ...]:
@@ -174,6 +178,21 @@ def scaled(live: Live, replicas: int) -> Sequence[KubernetesObject]:
     body = copy.deepcopy(live.spec.manifest)
     body["spec"]["replicas"] = replicas
     return (replace(live.objects[0], body=body), *live.objects[1:])
+
+
+def patched(live: Live, patch: Json, kind: PatchType) -> Sequence[KubernetesObject]:
+    """The same with a patch in its manifest; its ConfigMaps and Secrets stay, but for those that nothing uses any more.
+
+    Raises `ManifestError` for a patch that cannot be made, or makes what is no manifest of this workload.
+    """
+    record = live.record
+    metadata = {**live.spec.manifest["metadata"], "uid": record.uid, "resourceVersion": str(record.sequence)}
+    body = patching.patched({**live.spec.manifest, "metadata": metadata}, patch, kind)
+    (workload,) = load(json.dumps(body).encode(), "patch", namespace=record.namespace)
+    if (workload.kind, workload.namespace, workload.name) != (record.kind, record.namespace, record.name):
+        raise InvalidInputError(f"{subject(record)}: a patch cannot change kind, namespace or name")
+    workload.check_preconditions(record.uid, str(record.sequence))
+    return build((workload, *live.objects[1:]), record.uid).objects
 
 
 def restarted(live: Live, when: str) -> Sequence[KubernetesObject]:

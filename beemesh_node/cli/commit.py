@@ -12,7 +12,7 @@ from beemesh_node.cli.survey import reachable
 from beemesh_node.cli.terminal import printable
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import MachineId
-from beemesh_node.protocol.messages import Commit, CommitReply
+from beemesh_node.protocol.messages import Commit, CommitReply, Forecast
 from beemesh_node.protocol.record import AttestedRecord, open_record
 
 _ERRORS: Mapping[str, type[CliError]] = {"Forbidden": NotAllowedError, "Invalid": InvalidInputError}
@@ -25,6 +25,8 @@ class Stored:
     holders: tuple[MachineId, ...]
     guardians: int
     warnings: tuple[str, ...]
+    forecast: Forecast | None = None
+    """Of a dry run: where its replicas would run, if the guardian that would coordinate has said."""
 
 
 async def commit(mesh: Mesh, subject: str, attested: AttestedRecord, message: Commit) -> Stored:
@@ -44,6 +46,8 @@ async def commit(mesh: Mesh, subject: str, attested: AttestedRecord, message: Co
     in_reach = set(reachable(session)).intersection(guardians)
 
     def enough(replies: Mapping[MachineId, CommitReply]) -> bool:
+        if message.dry_run and not record.deleted and not any(reply.forecast for reply in replies.values()):
+            return False  # the bids for it are still coming in
         accepted = sum(reply.accepted for reply in replies.values())
         return accepted >= majority or (accepted > 0 and in_reach <= replies.keys())
 
@@ -54,7 +58,9 @@ async def commit(mesh: Mesh, subject: str, attested: AttestedRecord, message: Co
         _raise_if_lost(mesh, subject, attested, reply)
     if len(holders) >= majority or (holders and not refusals):
         replies = answers.replies.values()
-        return Stored(holders, len(guardians), tuple(dict.fromkeys(w for reply in replies for w in reply.warnings)))
+        warnings = tuple(dict.fromkeys(warning for reply in replies for warning in reply.warnings))
+        forecast = next((reply.forecast for reply in replies if reply.forecast is not None), None)
+        return Stored(holders, len(guardians), warnings, forecast)
     raise _too_few(mesh, subject, (len(holders), len(guardians)), refusals, answers.silent)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from beemesh_node.cli.output import Table, format_table
 from beemesh_node.cli.shapes import Shape
 from beemesh_node.cli.terminal import printable
+from beemesh_node.cli.times import date
+from beemesh_node.protocol.revocation import Revocation
 from beemesh_node.workloads.kubernetes import event_table
 from beemesh_node.workloads.kubernetes.tables import pod_status
 
@@ -46,6 +48,17 @@ class Text:
 
     def __str__(self) -> str:
         return "\n".join(self._lines)
+
+
+def revoked(entry: Revocation) -> str:
+    """A member, or one certificate of it, that is believed no more."""
+    text = Text()
+    text.field("Name", entry.name)
+    text.field("Machine ID", entry.machine_id)
+    text.field("Revoked", date(entry.revoked_at))
+    text.field("Certificate", str(entry.serial or "all, for good"))
+    text.field("Reason", entry.reason)
+    return str(text)
 
 
 def machine(shape: Shape, facts: Mapping[str, str], pods: Sequence[Shape], events: Sequence[Shape], now: int) -> str:

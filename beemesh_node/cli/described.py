@@ -31,6 +31,8 @@ async def machines(mesh: Mesh, target: Target) -> list[str]:
             "Guardian": "yes" if certificate.guardian else "no",
             "Peer": certificate.peer_id,
             "Certificate until": date(certificate.not_after),
+            "Certificate serial": str(certificate.serial),
+            "Root": certificate.issuer.hex()[:16],
         }
         if entry.presence is not None:
             presence = entry.presence
@@ -39,6 +41,9 @@ async def machines(mesh: Mesh, target: Target) -> list[str]:
             facts["Daemon since"] = date(presence.started_at)
         about = [event_shape(mesh, event) for event in events if event.kind == "Node" and event.uid == machine]
         found.append(describe.machine(machine_shape(mesh, entry), facts, mine, about, mesh.session.mesh_time_ms))
+    if target.name:
+        gone = (each for each in mesh.operator.trust.revocations.entries if target.name in (each.name, each.machine_id))
+        found += [describe.revoked(each) for each in gone]
     return found
 
 

@@ -41,6 +41,10 @@ class InvalidInputError(CliError):
     exit_code = ExitCode.INVALID
 
 
+class UnchangeableError(InvalidInputError):
+    """What a declaration is for its whole life: only deleting it and declaring it anew changes that."""
+
+
 class NotAllowedError(CliError):
     """Key, certificate or passphrase is wrong, or does not allow this."""
 

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 from beemesh_node.cli.errors import InvalidInputError
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.output import Table
-from beemesh_node.cli.shapes import Shape, Specs, event_shape, machine_shape, pod_shape, workload_shape
+from beemesh_node.cli.shapes import (
+    Shape,
+    Specs,
+    event_shape,
+    machine_shape,
+    pod_shape,
+    revocation_shape,
+    workload_shape,
+)
 from beemesh_node.cli.survey import Survey, merge_pods, survey, survey_events, survey_pods
 from beemesh_node.cli.targets import ResourceType
 from beemesh_node.protocol.errors import ProtocolError
@@ -57,6 +65,8 @@ async def list_objects(mesh: Mesh, query: Query) -> Listing:
         listing = await _pods(mesh, query)
     elif query.resource is ResourceType.EVENTS:
         listing = await _events(mesh, query)
+    elif query.resource is ResourceType.REVOCATIONS:
+        listing = Listing(tuple(revocation_shape(each) for each in mesh.operator.trust.revocations.entries))
     else:
         listing = await _workloads(mesh, query)
     chosen = tuple(each for each in listing.objects if _chosen(each, query))
@@ -67,7 +77,7 @@ def _chosen(shape: Shape, query: Query) -> bool:
     metadata = shape["metadata"]
     about = shape.get("involvedObject", {}).get("name")
     named = not query.names or metadata["name"] in query.names or about in query.names
-    if query.resource is ResourceType.MACHINES:
+    if query.resource in (ResourceType.MACHINES, ResourceType.REVOCATIONS):
         named = named or metadata["uid"] in query.names
     return named and matches(query.selector, metadata.get("labels", {}))
 
@@ -159,6 +169,8 @@ def table_of(resource: ResourceType, objects: Sequence[Shape], now: int, *, name
         made = kubernetes.pod_table(objects, now, namespaces=namespaces)
     elif resource is ResourceType.EVENTS:
         made = kubernetes.event_table(objects, now, namespaces=namespaces)
+    elif resource is ResourceType.REVOCATIONS:
+        return _revocation_table(objects, now)
     elif resource is ResourceType.DEPLOYMENTS:
         made = kubernetes.deployment_table(objects, now, namespaces=namespaces)
     elif resource is ResourceType.STATEFULSETS:
@@ -166,6 +178,20 @@ def table_of(resource: ResourceType, objects: Sequence[Shape], now: int, *, name
     else:
         return _workload_table(objects, now, namespaces=namespaces)
     return Table(made.titles, made.rows, made.narrow, "TYPE" if resource is ResourceType.EVENTS else "STATUS")
+
+
+def _revocation_table(objects: Sequence[Shape], now: int) -> Table:
+    rows = tuple(
+        (
+            shape["metadata"]["name"],
+            shape["metadata"]["uid"],
+            str(shape["spec"]["serial"] or "all"),
+            age(shape["metadata"]["creationTimestamp"], now),
+            shape["spec"]["reason"],
+        )
+        for shape in objects
+    )
+    return Table(("NAME", "ID", "CERTIFICATE", "AGE", "REASON"), rows)
 
 
 def _workload_table(objects: Sequence[Shape], now: int, *, namespaces: bool) -> Table:

@@ -16,6 +16,7 @@ _MACHINES = "Machines"
 LAZY: dict[str, LazyCommand] = {
     "apply": LazyCommand(f"{_COMMANDS}.apply:apply", "Make the mesh run what manifests declare.", _WORKLOADS),
     "diff": LazyCommand(f"{_COMMANDS}.diff:diff", "Show what apply would change.", _WORKLOADS),
+    "patch": LazyCommand(f"{_COMMANDS}.patch:patch", "Change some fields of a workload.", _WORKLOADS),
     "delete": LazyCommand(f"{_COMMANDS}.delete:delete", "Delete workloads, by manifest or by name.", _WORKLOADS),
     "scale": LazyCommand(f"{_COMMANDS}.scale:scale", "Change the number of replicas.", _WORKLOADS),
     "rebalance": LazyCommand(

@@ -21,7 +21,7 @@ from beemesh_node.protocol.codec import decode, encode
 from beemesh_node.protocol.ids import MeshId
 from beemesh_node.protocol.join import MAX_JOIN, SECRET_SIZE, open_join
 from beemesh_node.protocol.request import sign_request
-from beemesh_node.protocol.revocation import MAX_LISTS_SIZE, NONE, Revocations, open_lists
+from beemesh_node.protocol.revocation import MAX_LISTS_SIZE, Revocations, sift
 from beemesh_node.protocol.trust import MAX_CHAIN_SIZE, TrustChain, TrustStore
 
 _PENDING, _PENDING_KEM = "pending.json", "pending.kem"
@@ -80,7 +80,7 @@ def load_trust(context: Context, settings: ContextSettings) -> TrustStore:
         lists = decode(TrustChain, read_private(context.revocations, MAX_LISTS_SIZE)).bundles
     except KeyNotFoundError:
         return trust
-    trust.heed(Revocations(open_lists(lists, trust, NONE, stored=True)))
+    trust.heed(Revocations(sift(lists, trust)[0]))
     return trust
 
 
@@ -141,7 +141,7 @@ def take_bundle(context: Context, path: Path, name: str) -> ContextSettings:
     secret = passphrase.existing(context.operator_key) if inspect(context.operator_key).encrypted else None
     identity = load_identity(context.operator_key, KeyKind.OPERATOR, secret)
     joined = open_join(sealed, kem_key, identity, mesh_id, request)
-    joined.trust.heed(Revocations(open_lists(joined.bundle.revocations, joined.trust, NONE, stored=True)))
+    joined.trust.heed(Revocations(sift(joined.bundle.revocations, joined.trust)[0]))
     save_trust(context, joined.trust)
     write_text(context.network_key, joined.bundle.network_key.hex() + "\n")
     write_private(context.operator_certificate, joined.bundle.certificate, replace=True)

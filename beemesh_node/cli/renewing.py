@@ -9,7 +9,7 @@ import trio
 
 from beemesh_node.cli.authority import record
 from beemesh_node.cli.context import Context
-from beemesh_node.cli.errors import CliError
+from beemesh_node.cli.gather import AT_ONCE
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.terminal import printable
 from beemesh_node.cli.times import now_ms
@@ -36,24 +36,30 @@ class Renewed:
 
 
 async def renew(context: Context, mesh: Mesh, root: MeshRoot, machines: Sequence[MachineId]) -> list[Renewed]:
-    """Give each machine a certificate by this root; one that is under it already stays as it is."""
+    """Give each machine a certificate by this root, for the keys that it has."""
     outcomes: list[Renewed] = []
-    for machine in machines:
-        try:
-            old = mesh.operator.trust.verify_chain(mesh.session.machines[machine].certificate)
-        except KeyError:
-            raise CliError(f"machine {machine} is not known to the mesh") from None
-        raw = root.renew(old, now_ms())
-        fresh = mesh.operator.trust.verify_chain(raw)
-        try:
-            with trio.fail_after(_WITHIN):
-                await mesh.session.ask(machine, CertificateRenewal(raw), Ack, timeout=_WITHIN)
-        except (MeshError, trio.TooSlowError) as error:
-            outcomes.append(Renewed(old.name, 0, old.serial, printable(str(error))))
-            continue
-        record(context, fresh, raw)
-        outcomes.append(Renewed(old.name, fresh.serial, old.serial))
-    return outcomes
+    limiter = trio.CapacityLimiter(AT_ONCE)
+
+    async def give(machine: MachineId) -> None:
+        async with limiter:
+            outcomes.append(await _renew(context, mesh, root, machine))
+
+    async with trio.open_nursery() as nursery:
+        for machine in machines:
+            nursery.start_soon(give, machine)
+    return sorted(outcomes, key=lambda each: each.name)
+
+
+async def _renew(context: Context, mesh: Mesh, root: MeshRoot, machine: MachineId) -> Renewed:
+    old = mesh.operator.trust.verify_chain(mesh.session.machines[machine].certificate)
+    raw = root.renew(old, now_ms())
+    fresh = mesh.operator.trust.verify_chain(raw)
+    try:
+        await mesh.session.ask(machine, CertificateRenewal(raw), Ack, timeout=_WITHIN)
+    except MeshError as error:
+        return Renewed(old.name, 0, old.serial, printable(str(error)))
+    record(context, fresh, raw)
+    return Renewed(old.name, fresh.serial, old.serial)
 
 
 def renew_own(context: Context, mesh: Mesh, root: MeshRoot) -> Renewed:

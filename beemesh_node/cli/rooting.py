@@ -125,8 +125,7 @@ def retired(context: Context, mesh: Mesh, following: MeshRoot, *, stolen: bool) 
     trust = mesh.operator.trust
     if trust.revocations.lists:
         new_epoch(context, mesh, Author.of_root(following), ())
-    others = [identity for identity in trust.roots if identity != following.root_id]
-    disowned = others if stolen else ()
+    disowned = [identity for identity in trust.past_roots if identity != following.root_id] if stolen else []
     trust.adopt(following.sign_bundle(trust.sequence + 1, now_ms(), (), disowned))
     save_trust(context, trust)
 

@@ -10,18 +10,20 @@ from beemesh_node.cli.errors import CliError
 from beemesh_node.cli.live import open_live, open_revision, subject
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.survey import Declaration
-from beemesh_node.cli.workload_client import Outcome
 from beemesh_node.crypto.errors import CryptoError
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.messages import ClaimReport, EventReport, MachineEntry, WorkloadEntry
 from beemesh_node.protocol.record import Record
+from beemesh_node.protocol.revocation import Revocation
 from beemesh_node.workloads.errors import ManifestError
 from beemesh_node.workloads.kubernetes import deployment, event, node, pod, stateful_set
+from beemesh_node.workloads.kubernetes.times import timestamp
 from beemesh_node.workloads.spec import WorkloadSpec
 
 Shape = dict[str, Any]
 
-_NOTHING_KNOWN = WorkloadEntry(b"", (), (), "", False, "", False, 0)
+REVOCATION_VERSION = "beemesh.io/v1"
+"""Kubernetes has no such kind."""
 
 
 @dataclass(slots=True)
@@ -104,21 +106,15 @@ def event_shape(mesh: Mesh, report: EventReport) -> Shape:
     return event(report, mesh.machine_name(report.machine))
 
 
-def outcome_facts(outcomes: Sequence[Outcome]) -> Shape:
-    """What was done, for programs: whether anything changed, and every object as it is declared now."""
-    results = []
-    for outcome in outcomes:
-        record = outcome.attested.record
-        result: Shape = {
-            "action": outcome.action,
-            "changed": outcome.changed,
-            "kind": record.kind,
-            "namespace": record.namespace,
-            "name": record.name,
-            "uid": record.uid,
-        }
-        if outcome.spec is not None:
-            result["object"] = workload_shape(outcome.spec, record, _NOTHING_KNOWN, (), record.created_at)
-        results.append(result)
-    warnings = list(dict.fromkeys(warning for outcome in outcomes for warning in outcome.warnings))
-    return {"changed": any(outcome.changed for outcome in outcomes), "results": results, "warnings": warnings}
+def revocation_shape(entry: Revocation) -> Shape:
+    """A member, or one certificate of it, that is believed no more. `serial` 0 means all certificates."""
+    return {
+        "apiVersion": REVOCATION_VERSION,
+        "kind": "Revocation",
+        "metadata": {
+            "name": entry.name or entry.machine_id or str(entry.serial),
+            "uid": entry.machine_id,
+            "creationTimestamp": timestamp(entry.revoked_at),
+        },
+        "spec": {"serial": entry.serial, "reason": entry.reason},
+    }

@@ -18,6 +18,7 @@ class ResourceType(Enum):
     STATEFULSETS = "statefulsets"
     WORKLOADS = "workloads"
     EVENTS = "events"
+    REVOCATIONS = "revocations"
 
     @property
     def kind(self) -> str:
@@ -39,6 +40,7 @@ ALIASES: dict[str, ResourceType] = {
         ResourceType.STATEFULSETS: ("statefulsets", "statefulset", "sts", "statefulsets.apps", "statefulset.apps"),
         ResourceType.WORKLOADS: ("workloads", "workload", "wl"),
         ResourceType.EVENTS: ("events", "event", "ev"),
+        ResourceType.REVOCATIONS: ("revocations", "revocation", "rev"),
     }.items()
     for alias in aliases
 }
@@ -64,7 +66,7 @@ def resource_type(word: str) -> ResourceType:
     found = ALIASES.get(word.lower())
     if found is None:
         known = ", ".join(resource.value for resource in ResourceType)
-        raise InvalidInputError(f"{word!r} is not a type: use one of {known} (short: no, po, deploy, sts, wl, ev)")
+        raise InvalidInputError(f"{word!r} is not a type: use one of {known} (short: no, po, deploy, sts, wl, ev, rev)")
     return found
 
 

@@ -26,7 +26,7 @@ from beemesh_node.protocol.revocation import (
     Revocation,
     RevocationList,
     open_list,
-    open_lists,
+    sift,
     sign_list,
 )
 from beemesh_node.protocol.root import MeshRoot
@@ -88,9 +88,12 @@ async def learn(mesh: Mesh) -> None:
     for machine, reply in sorted(answers.replies.items()):
         try:
             trust.catch_up(reply.bundles)
-            trust.heed(trust.revocations.merged(open_lists(reply.lists, trust, trust.revocations)))
+            genuine, errors = sift(reply.lists, trust, trust.revocations)
+            trust.heed(trust.revocations.merged(genuine))
         except ProtocolError as error:
-            note(f"Warning: what {mesh.machine_name(machine)} shows is not believed: {printable(str(error))}")
+            errors = [error]
+        for each in errors:
+            note(f"Warning: what {mesh.machine_name(machine)} shows is not believed: {printable(str(each))}")
 
 
 async def tell(mesh: Mesh, context: Context) -> Told:
@@ -99,8 +102,10 @@ async def tell(mesh: Mesh, context: Context) -> Told:
     lists = tuple(each.raw for each in trust.revocations.lists)
     news = TrustNews(trust.digest, trust.chain[1:], lists, _secrets(context, trust))
     there = [machine for machine in reachable(mesh.session) if believed(mesh, machine) is not None]
-    # Nobody is waited for less than the others: what is revoked shall be so everywhere.
-    answers = await gather(mesh.session, there, news, TrustReply, enough=lambda replies: False)
+    connected = {machine for machine in there if mesh.session.machines[machine].connected}
+    answers = await gather(
+        mesh.session, there, news, TrustReply, enough=lambda replies: bool(replies) and connected <= replies.keys()
+    )
     told, untold = [], {}
     for machine in mesh.session.machines:
         certificate = believed(mesh, machine)

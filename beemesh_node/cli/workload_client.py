@@ -6,22 +6,25 @@ machines responsible for it have stored it. Nothing is half done: a guardian has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Container, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from beemesh_node.cli import changes
 from beemesh_node.cli.changes import Change
 from beemesh_node.cli.commit import commit
-from beemesh_node.cli.errors import CliError, InvalidInputError
+from beemesh_node.cli.errors import CliError, InvalidInputError, UnchangeableError
 from beemesh_node.cli.live import Live, open_live, open_revision, subject
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.survey import Declaration, Survey, survey
 from beemesh_node.protocol.ids import MachineId
-from beemesh_node.protocol.messages import Commit
+from beemesh_node.protocol.messages import Commit, Forecast
 from beemesh_node.protocol.record import AttestedRecord, attest
 from beemesh_node.workloads.manifest import KubernetesObject
+from beemesh_node.workloads.patching import PatchType
 from beemesh_node.workloads.spec import WorkloadSpec
+from beemesh_node.workloads.values import Json
 
 UNCHANGED = "unchanged"
 
@@ -31,11 +34,15 @@ class Outcome:
     """What became of one workload."""
 
     action: str
-    """created, configured, scaled, restarted, rolled back, deleted or unchanged."""
+    """created, configured, replaced, patched, scaled, restarted, rolled back, deleted or unchanged."""
     attested: AttestedRecord
     spec: WorkloadSpec | None = field(repr=False)
     """None for what was deleted."""
     warnings: tuple[str, ...] = ()
+    before: Live | None = field(default=None, repr=False)
+    """What was live under the name; None if nothing was."""
+    forecast: Forecast | None = None
+    """Of a dry run: where its replicas would run."""
 
     @property
     def changed(self) -> bool:
@@ -46,6 +53,10 @@ class Outcome:
     def subject(self) -> str:
         """`deployment/hello`."""
         return subject(self.attested.record)
+
+
+Ended: TypeAlias = Callable[[Sequence[Outcome]], Awaitable[None]]
+"""Waits until nothing runs any more of what was deleted."""
 
 
 class WorkloadClient:
@@ -71,25 +82,45 @@ class WorkloadClient:
         return open_live(found[0])
 
     async def apply(
-        self, bundles: Sequence[Sequence[KubernetesObject]], *, dry_run: bool, report: Callable[[Outcome], None]
+        self,
+        bundles: Sequence[Sequence[KubernetesObject]],
+        *,
+        dry_run: bool,
+        report: Callable[[Outcome], None],
+        ended: Ended | None = None,
     ) -> None:
         """Declare every one of `bundles`, in their order, telling `report` of each as it is done.
 
         What they mean for the mesh is worked out for all before the first is sent. One that cannot be stored does not
-        keep the others from it; the first such error is raised at the end.
+        keep the others from it; the first such error is raised at the end. With `ended`, which waits until what was
+        deleted has ended, also what no declaration may change is changed: by deleting it and declaring it anew.
         """
-        planned = [await self._plan(bundle) for bundle in bundles]
+        planned = [await self._plan(bundle, anew=ended is not None) for bundle in bundles]
         failures: list[CliError] = []
         for plan in planned:
-            if isinstance(plan, Live):
-                report(Outcome(UNCHANGED, plan.declaration.attested, plan.spec))
-                continue
             try:
-                report(await self.send(plan, dry_run=dry_run))
+                report(await self._carry_out(plan, dry_run=dry_run, ended=ended))
             except CliError as error:
                 failures.append(error)
         if failures:
             raise _joined(failures)
+
+    async def _carry_out(self, plan: _Plan, *, dry_run: bool, ended: Ended | None) -> Outcome:
+        if isinstance(plan.change, Live):
+            live = plan.change
+            return Outcome(UNCHANGED, live.declaration.attested, live.spec, before=live)
+        if not plan.anew or plan.live is None:
+            return replace(await self.send(plan.change, dry_run=dry_run), before=plan.live)
+        if dry_run or ended is None:
+            outcome = await self.send(plan.change, dry_run=True)
+        else:
+            await ended(await self.delete(*plan.live.declaration.key))
+            outcome = await self.declare_anew(plan.bundle, without=())
+        return replace(outcome, before=plan.live, action="replaced")
+
+    async def patch(self, live: Live, patch: Json, kind: PatchType, *, dry_run: bool) -> Outcome:
+        """Change what a patch says, and nothing else."""
+        return await self._change(live, changes.patched(live, patch, kind), "patched", dry_run=dry_run)
 
     async def plan(self, bundle: Sequence[KubernetesObject]) -> tuple[Live | None, Sequence[KubernetesObject]]:
         """What is live under the bundle's name, and what applying the bundle would make of it."""
@@ -120,8 +151,11 @@ class WorkloadClient:
             live, changes.rolled_back(live, open_revision(live.declaration, found)), "rolled back"
         )
 
-    async def delete(self, namespace: str, kind: str, name: str) -> list[Outcome]:
-        """Delete everything that is declared under a name, whichever of it runs."""
+    async def delete(self, namespace: str, kind: str, name: str, *, uid: str = "", version: str = "") -> list[Outcome]:
+        """Delete everything that is declared under a name, whichever of it runs.
+
+        With a `uid` or `version` only if what runs under the name has these.
+        """
         seen = await self.survey(namespace, kind, name)
         keys = dict.fromkeys(
             each.key for each in seen.declarations if each.key[2] == name and kind in ("", each.key[1])
@@ -132,6 +166,12 @@ class WorkloadClient:
         if len({each.key for each in live}) > 1:
             kinds = ", ".join(sorted({f"{each.key[1].lower()}/{name}" for each in live}))
             raise InvalidInputError(f"{name} is the name of several workloads: say which of {kinds}")
+        record = live[0].attested.record
+        if uid not in ("", record.uid) or version not in ("", str(record.sequence)):
+            raise CliError(
+                f"{subject(record)} is not what was to be deleted: it has the uid {record.uid} and the resourceVersion "
+                f"{record.sequence}; look at it with `beectl get {subject(record)} -o yaml`"
+            )
         return [await self.send(changes.tombstone(each), dry_run=False) for each in live]
 
     async def _live(self, workload: KubernetesObject) -> tuple[Live | None, Sequence[Declaration]]:
@@ -140,12 +180,18 @@ class WorkloadClient:
         live = next((each for each in under if not each.deleted), None)
         return None if live is None else open_live(live), under
 
-    async def _plan(self, bundle: Sequence[KubernetesObject]) -> Change | Live:
+    async def _plan(self, bundle: Sequence[KubernetesObject], *, anew: bool) -> _Plan:
         live, under = await self._live(bundle[0])
         now = self._mesh.session.mesh_time_ms
         if live is None:
-            return self._created(bundle, under)
-        return changes.change(live, changes.applied(live, bundle), now) or live
+            return _Plan(bundle, None, self._created(bundle, under))
+        wanted = changes.applied(live, bundle)
+        try:
+            return _Plan(bundle, live, changes.change(live, wanted, now) or live)
+        except UnchangeableError:
+            if not anew:
+                raise
+        return _Plan(wanted, live, self._created(wanted, under), anew=True)
 
     async def declare_anew(self, bundle: Sequence[KubernetesObject], *, without: Container[MachineId]) -> Outcome:
         """Declare what was deleted again, with no voters among the machines of `without`."""
@@ -163,11 +209,13 @@ class WorkloadClient:
 
         return changes.create(mesh_id, bundle, earlier, session.mesh_time_ms, voters)
 
-    async def _change(self, live: Live, bundle: Sequence[KubernetesObject], action: str) -> Outcome:
+    async def _change(
+        self, live: Live, bundle: Sequence[KubernetesObject], action: str, *, dry_run: bool = False
+    ) -> Outcome:
         wanted = changes.change(live, bundle, self._mesh.session.mesh_time_ms, action)
         if wanted is None:
-            return Outcome(UNCHANGED, live.declaration.attested, live.spec)
-        return await self.send(wanted, dry_run=False)
+            return Outcome(UNCHANGED, live.declaration.attested, live.spec, before=live)
+        return replace(await self.send(wanted, dry_run=dry_run), before=live)
 
     async def send(self, change: Change, *, dry_run: bool = False) -> Outcome:
         """Sign a change and have it stored."""
@@ -176,7 +224,19 @@ class WorkloadClient:
         attested = AttestedRecord(change.record, operator.certificate, raw)
         message = Commit(raw, change.blocks, dry_run)
         stored = await commit(self._mesh, change.subject, attested, message)
-        return Outcome(change.action, attested, change.spec, stored.warnings)
+        return Outcome(change.action, attested, change.spec, stored.warnings, forecast=stored.forecast)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What applying a bundle means for the mesh."""
+
+    bundle: Sequence[KubernetesObject]
+    live: Live | None
+    change: Change | Live
+    """What is live, if that is what the bundle says."""
+    anew: bool = False
+    """What is live has to end first."""
 
 
 class NotFoundError(CliError):

@@ -46,10 +46,10 @@ def admit(raw: bytes, blocks: Mapping[str, KeyedBlock], trust: TrustStore, *, he
     """Check a record, its owner's rights, and those of `blocks` (by content id) that it names. Raises `AdmissionError`.
 
     The owner's certificate is checked without its dates: expiry bars messages, never records. `held`: this machine has
-    this very record already, so that its owner may have been revoked since.
+    this very record already, so that its owner may have been revoked since, or the owner's root disowned.
     """
     try:
-        attested = open_record(raw, trust.verify_past if held else trust.verify_author)
+        attested = open_record(raw, trust.verify_stored if held else trust.verify_author)
     except (ProtocolError, CryptoError) as error:
         raise AdmissionError("Forbidden", f"the record is not believed: {error}") from error
     record, owner = attested.record, attested.owner

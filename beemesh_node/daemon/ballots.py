@@ -55,7 +55,7 @@ class Ballots:
         found = []
         for uid, value in rows:
             try:
-                proofs, proven = self._prove(Uid(uid), decode(VoterSets, value).sets)
+                proofs, proven = self._prove(Uid(uid), decode(VoterSets, value).sets, stored=True)
             except (ProtocolError, CryptoError) as error:
                 log.warning("stored voter sets are not believed", uid=uid, error=str(error))
             else:
@@ -117,7 +117,9 @@ class Ballots:
         formed = VoterSet(effect.number, effect.members, tuple(votes))
         return await self.take(VoterSets(effect.uid, (*self._proofs.get(effect.uid, ()), formed)))
 
-    def _prove(self, uid: Uid, sets: Sequence[VoterSet]) -> tuple[tuple[VoterSet, ...], tuple[Voters, ...]]:
+    def _prove(
+        self, uid: Uid, sets: Sequence[VoterSet], *, stored: bool = False
+    ) -> tuple[tuple[VoterSet, ...], tuple[Voters, ...]]:
         """Add whatever of `sets` follows on what is believed, and return all that is, as shown and as meant."""
         holding = self._registry.get(uid)
         proofs, proven = self._proofs.get(uid, ()), self._proven.get(uid, ())
@@ -130,17 +132,17 @@ class Ballots:
                 continue
             if each.number > MAX_SETS:
                 raise MalformedError(f"{uid}: more than {MAX_SETS} voter sets; delete the workload and apply it again")
-            proven, proofs = (*proven, self._proved(uid, each, last)), (*proofs, each)
+            proven, proofs = (*proven, self._proved(uid, each, last, stored=stored)), (*proofs, each)
         return proofs, proven
 
-    def _proved(self, uid: Uid, shown: VoterSet, last: Voters) -> Voters:
+    def _proved(self, uid: Uid, shown: VoterSet, last: Voters, *, stored: bool) -> Voters:
         members = frozenset(MachineId(each) for each in shown.voters)
         if len(members) != len(shown.voters) or not last.may_follow(members):
             raise MalformedError(f"{uid}: voter set {shown.number} does not differ by one voter from the one before")
         marks: list[SlotMark] = []
         signers = set()
         for vote in shown.votes:
-            signer, body = self._check_vote(vote, None, uid, shown.number, shown.voters)
+            signer, body = self._check_vote(vote, None, uid, shown.number, shown.voters, stored=stored)
             if signer in last.members:
                 signers.add(signer)
                 marks += body.marks
@@ -151,10 +153,17 @@ class Ballots:
         return Voters(shown.number, members, merged(marks))
 
     def _check_vote(
-        self, vote: SignedVote, voter: MachineId | None, uid: Uid, number: int, voters: Sequence[str]
+        self,
+        vote: SignedVote,
+        voter: MachineId | None,
+        uid: Uid,
+        number: int,
+        voters: Sequence[str],
+        *,
+        stored: bool = False,
     ) -> tuple[MachineId, VoterVote]:
         trust = self._member.contacts.trust
-        signer, body = open_vote(vote, trust.verify_past)
+        signer, body = open_vote(vote, trust.verify_stored if stored else trust.verify_past)
         meant = (body.mesh_id, body.uid, body.number, sorted(body.voters))
         if meant != (trust.mesh_id, uid, number, sorted(voters)) or voter not in (None, signer):
             raise MalformedError(f"{uid}: the vote of {signer} is about something else")

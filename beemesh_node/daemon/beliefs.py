@@ -14,9 +14,8 @@ from beemesh_node.crypto import CryptoError
 from beemesh_node.daemon.enrolment import Membership, save_trust
 from beemesh_node.daemon.store import FACTS, Store
 from beemesh_node.protocol.encryption import epoch_id
-from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.messages import TrustNews
-from beemesh_node.protocol.revocation import RevocationError, Revocations, SignedList, open_list, open_lists
+from beemesh_node.protocol.revocation import RevocationError, Revocations, SignedList, sift
 from beemesh_node.protocol.trust import TrustStore
 
 log = structlog.get_logger()
@@ -45,7 +44,10 @@ class Beliefs:
         stored = store.get(FACTS, _FACT)
         known = _Stored((), ()) if stored is None else msgspec.json.decode(stored, type=_Stored)
         lists = (*known.lists, *membership.revocations)
-        self.trust.heed(Revocations(_readable(lists, self.trust)))
+        found, errors = sift(lists, self.trust)
+        for error in errors:
+            log.warning("a stored revocation list is not believed any more", error=str(error))
+        self.trust.heed(Revocations(found))
         self._learn((*known.secrets, membership.epoch_secret))
         self._first_secret = membership.epoch_secret
 
@@ -69,14 +71,17 @@ class Beliefs:
     async def take(self, bundles: Iterable[bytes], lists: Iterable[bytes], secrets: Iterable[bytes]) -> bool:
         """Believe what is newer and genuine. True if anything is different now.
 
-        Raises `ProtocolError` for what is not genuine (a bundle that was genuine before it stays), and `StoreError`
-        when it cannot be written: then nothing has changed.
+        Raises `ProtocolError` for what is not genuine, once what is has been taken, and `StoreError` when lists cannot
+        be written: these have changed nothing then.
         """
         async with self._taking:
             before = self.trust.digest
             self.trust.catch_up(bundles)
             await self.keep()
-            await self._merge(open_lists(lists, self.trust, self.trust.revocations), secrets)
+            genuine, errors = sift(lists, self.trust, self.trust.revocations)
+            await self._merge(genuine, secrets)
+            if errors:
+                raise errors[0]
             return self.trust.digest != before
 
     async def keep(self) -> None:
@@ -110,12 +115,3 @@ class Beliefs:
 
     def _learn(self, secrets: Iterable[bytes]) -> None:
         self._secrets |= {epoch_id(secret): secret for secret in secrets}
-
-
-def _readable(raws: Iterable[bytes], trust: TrustStore) -> Iterable[SignedList]:
-    """Read lists that were believed when they were written down here."""
-    for raw in dict.fromkeys(raws):
-        try:
-            yield open_list(raw, trust, stored=True)
-        except ProtocolError as error:
-            log.warning("a stored revocation list is not believed any more", error=str(error))

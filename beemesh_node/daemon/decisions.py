@@ -10,8 +10,9 @@ from typing import TypeAlias
 import trio
 
 from beemesh_node.healing.core import Core
+from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.effects import Effect, Reply, Said, Token
-from beemesh_node.healing.events import Asked, AssignmentOffered, Event, Wakeup
+from beemesh_node.healing.events import Asked, AssignmentOffered, Event, ForecastAsked, Wakeup
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import (
     ClaimQuery,
@@ -55,6 +56,10 @@ class Decisions:
     async def assigned(self, offer: Callable[[Token], AssignmentOffered]) -> object:
         """Put an assignment to the core and wait for its answer; the caller bounds the time."""
         return await self._asked(offer)
+
+    async def forecast(self, declaration: Declaration) -> object:
+        """Ask the core where replicas of what is not in force would run; the caller bounds the time."""
+        return await self._asked(lambda token: ForecastAsked(token, declaration))
 
     async def decided(self) -> None:
         """Wait until the core has taken in another event."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import structlog
 import trio
@@ -19,9 +21,11 @@ from beemesh_node.messaging.local import LocalMember
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import SessionId
 from beemesh_node.protocol.replay import FRESHNESS_MS
-from beemesh_node.protocol.session import KEM_LIFETIME_MS, new_session_id, start_session
+from beemesh_node.protocol.session import KEM_LIFETIME_MS, LocalSession, new_session_id, start_session
 
 log = structlog.get_logger()
+
+Introduce: TypeAlias = Callable[[LocalSession], Awaitable[None]]
 
 _CLOCK = "clock"
 _PERSIST_EVERY = 60.0
@@ -44,6 +48,8 @@ class LocalMachine:
         # A clock that is behind what was known before cannot be right: others have to tell the time.
         self.clock = MeshClock(floor, wall_ms - round(trio.current_time() * 1000), fallback_plausible=wall_ms >= floor)
         self._told_ms = 0
+        self.introduce: Introduce = _nobody
+        """Called with the session under a new certificate before anything is said in it."""
         self.member = LocalMember(
             start_session(
                 membership.identity.signing,
@@ -85,7 +91,7 @@ class LocalMachine:
                 await self._keep_time()
             await self.beliefs.keep()
             if trio.current_time() >= fresh_until:
-                self._renew()
+                self.member.renew(self._next_session())
                 fresh_until = trio.current_time() + _KEM_FRESH_SECONDS
 
     async def _keep_time(self) -> None:
@@ -110,20 +116,27 @@ class LocalMachine:
             log.warning("certificates not reloaded", error="they are for new keys: restart beemeshd")
             return
         self.follow_epoch()
+        known = self.membership.certificate_bytes
         self.membership = replace(fresh, trust=self.beliefs.trust)
-        self._renew()
+        session = self._next_session()
+        if fresh.certificate_bytes != known:
+            await self.introduce(session)
+        self.member.renew(session)
         log.info("certificates reloaded", not_after=fresh.certificate.not_after)
 
-    def _renew(self) -> None:
+    def _next_session(self) -> LocalSession:
+        """The same session with another KEM key, under the present certificate."""
         membership = self.membership
         session_id: SessionId = self.member.session.statement.session_id
-        self.member.renew(
-            start_session(
-                membership.identity.signing,
-                generate_kem_key(),
-                membership.certificate,
-                membership.certificate_bytes,
-                session_id,
-                self.mesh_time(),
-            )
+        return start_session(
+            membership.identity.signing,
+            generate_kem_key(),
+            membership.certificate,
+            membership.certificate_bytes,
+            session_id,
+            self.mesh_time(),
         )
+
+
+async def _nobody(_: LocalSession) -> None:
+    """Stand in until there is a door."""

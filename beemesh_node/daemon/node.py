@@ -66,6 +66,8 @@ log = structlog.get_logger()
 _TIME_EVERY = 30.0
 _LEAVE_WITHIN = 1.0
 _PREPARE_WITHIN = 1.5
+ALONE_SECONDS = 10.0
+"""How long a machine that knows of others waits for the first of them before it starts alone what it guards."""
 _LOOK_EVERY = 0.02
 _EXPOSITION = "beemesh_node.daemon.metrics.exposition"
 """Loaded only where metrics are asked for, with its library."""
@@ -177,6 +179,7 @@ class Node:
             seed=secrets.token_bytes(16),
             life=next_life(store),
             least_lifetime=WATCHED_LEAST,
+            alone=ALONE_SECONDS if _host_config(config, machine).bootstrap else 0.0,
         )
         self._decisions = Decisions(Core(certificate.machine_id, core_config))
         self._exchange = Exchange(host, machine.member, relays=True)
@@ -192,6 +195,7 @@ class Node:
         self._beats.speak_through(self.presence)
         ways = Ways(host, self.presence.addresses_of)
         self._exchange.reach_by(ways.reach)
+        machine.introduce = self._exchange.introduce
         self._maintenance = MaintenanceDesk(store, limiter, self._decisions, self._cordoned)
         self._trust = TrustDesk(machine, self._exchange, host, self.presence.disown)
         self._peers = Peers(self._exchange, machine.member.contacts, host, ways)

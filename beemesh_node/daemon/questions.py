@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 import trio
@@ -29,6 +30,7 @@ from beemesh_node.protocol.messages import (
     ClaimsQuery,
     Commit,
     CommitReply,
+    Forecast,
     KeepQuery,
     KeepReply,
     NoReason,
@@ -44,6 +46,8 @@ from beemesh_node.protocol.trust import TrustStore
 
 log = structlog.get_logger()
 
+_FORECAST_WITHIN = 6.0
+"""Seconds that bids for what is only tried may take, before the answer is given without them."""
 _SECOND_OPINION = 1.0
 """Seconds that another guardian has to say what it knows before a stranger's assignment is taken."""
 
@@ -80,12 +84,23 @@ class Questions:
         commit: Commit = question.payload
         from_operator = question.sender.certificate.role is Role.OPERATOR
         try:
-            reply, _ = await self._registry.submit(commit, from_operator=from_operator)
+            reply, declaration = await self._registry.submit(commit, from_operator=from_operator)
         except StoreError as error:
             log.warning("record cannot be written", error=str(error))
             return CommitReply(False, "Unavailable", str(error))
+        if commit.dry_run and from_operator and reply.accepted and declaration is not None and not declaration.deleted:
+            reply = replace(reply, forecast=await self._forecast(declaration))
         log.info("commit", sender=question.machine, accepted=reply.accepted, code=reply.reason, dry_run=commit.dry_run)
         return reply
+
+    async def _forecast(self, declaration: Declaration) -> Forecast | None:
+        """Where it would run, if this machine is who would coordinate; the others leave that to it."""
+        if self._decisions.core.guardians(declaration.path)[:1] != (self._me,):
+            return None
+        with trio.move_on_after(_FORECAST_WITHIN):
+            found = await self._decisions.forecast(declaration)
+            return found if isinstance(found, Forecast) else None
+        return None
 
     async def _claims(self, question: Question) -> object:
         if not self._decisions.core.adopted:

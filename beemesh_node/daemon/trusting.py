@@ -54,6 +54,8 @@ class TrustDesk:
         self._dropped: set[MachineId] = set()
         self._stirred = trio.Event()
         self._showing = trio.CapacityLimiter(_AT_ONCE)
+        self._shown_to: set[MachineId] = set()
+        """To whom the news are on their way."""
 
     @property
     def handlers(self) -> Mapping[type, Handler]:
@@ -67,7 +69,9 @@ class TrustDesk:
             while True:
                 self._stirred = trio.Event()
                 await self._enforce()
-                await self._hand_on()
+                for contact in self._behind():
+                    self._shown_to.add(contact.machine)
+                    nursery.start_soon(self._show, contact)
                 with trio.move_on_after(_LOOK_EVERY):
                     await self._stirred.wait()
 
@@ -165,11 +169,6 @@ class TrustDesk:
         newest = self._contacts.by_machine(admission.machine)
         return newest is not None and newest.peer == peer
 
-    async def _hand_on(self) -> None:
-        async with trio.open_nursery() as nursery:
-            for contact in self._behind():
-                nursery.start_soon(self._show, contact)
-
     def _behind(self) -> Iterator[Contact]:
         """The machines that are connected and said to believe in something else."""
         digest = self._beliefs.trust.digest
@@ -177,28 +176,38 @@ class TrustDesk:
             if not isinstance(admission, Contact):
                 continue
             contact = self._contacts.by_machine(admission.machine)
-            if contact is None or contact.certificate.role is not Role.MACHINE:
+            if contact is None or contact.certificate.role is not Role.MACHINE or contact.machine in self._shown_to:
                 continue
             told = self._told.get(contact.machine, admission.trust_digest)
             if told != digest and self._vain.get(contact.machine) != (digest, told):
                 yield contact
 
     async def _show(self, contact: Contact) -> None:
-        async with self._showing:
-            news = self._beliefs.news()
-            if self._told.get(contact.machine) == news.digest:  # it has shown us meanwhile
-                return
-            try:
-                reply = await self._exchange.ask(contact, news, TrustReply, timeout=_ASK_WITHIN)
-                await self._take(reply, contact.certificate.name)
-            except MeshError as error:
-                log.info("news of trust not brought", machine=contact.machine, error=str(error))
-                return
-            self._told[contact.machine] = reply.digest
-            if reply.refused:
-                log.warning("news of trust not believed", machine=contact.machine, error=reply.refused)
-            if reply.digest != self._beliefs.trust.digest and news.digest == self._beliefs.trust.digest:
-                self._vain[contact.machine] = news.digest, reply.digest
+        """Show a machine what is believed here, and take in what is believed there. What fails is logged."""
+        try:
+            async with self._showing:
+                await self._compare(contact)
+        except MeshError as error:
+            log.info("news of trust not brought", machine=contact.machine, error=str(error))
+        finally:
+            self._shown_to.discard(contact.machine)
+
+    async def _compare(self, contact: Contact) -> None:
+        news = self._beliefs.news()
+        if self._told.get(contact.machine) == news.digest:  # it has shown us meanwhile
+            return
+        reply = await self._exchange.ask(contact, news, TrustReply, timeout=_ASK_WITHIN)
+        await self._take(reply, contact.certificate.name)
+        self._told[contact.machine] = reply.digest
+        if reply.refused:
+            log.warning("news of trust not believed", machine=contact.machine, error=reply.refused)
+        present = self._beliefs.trust.digest
+        if reply.digest == present:
+            return
+        if news.digest == present:
+            self._vain[contact.machine] = news.digest, reply.digest
+        else:
+            self.stir()
 
     async def _watch_connections(self) -> None:
         with self._host.peer_events() as events:

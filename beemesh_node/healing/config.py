@@ -20,6 +20,8 @@ class Config:
     """k: how many machines keep a declaration and answer for it."""
     settle: float = 3.0
     """After its own start a guardian gives others this long to be heard before it repairs what was there before."""
+    alone: float = 0.0
+    """As long as it hears nobody at all, it waits this long instead: of a machine that knows of others."""
     survey: float = 1.0
     """How long a guardian that is new to a declaration waits for what others know of its claims."""
     standby: float = 1.5

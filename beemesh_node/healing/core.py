@@ -19,6 +19,7 @@ from beemesh_node.healing.context import Context
 from beemesh_node.healing.declaration import Declaration, NamePath
 from beemesh_node.healing.effects import Ask, Assign, Effect, OfferRelease, Reply
 from beemesh_node.healing.erasure import Erasure
+from beemesh_node.healing.forecast import Forecasts
 from beemesh_node.healing.guardian import Guardian
 from beemesh_node.healing.handover import Handover
 from beemesh_node.healing.history import MAX_OF_ONE, History
@@ -80,6 +81,7 @@ class Core:
         self._recovery = Recovery(self._context, self._runner, self._releases)
         self._intake = Intake(self._context, self._runner)
         self._moves = Moves(self._context, self._runner, self._intake)
+        self._forecasts = Forecasts(self._context)
         self._started = False
         self._version = 0
 
@@ -201,6 +203,8 @@ class Core:
                 outbox.emit(Reply(token, self._leases.answer(sender, payload, now)))
             case ev.AssignmentOffered(token, _, declaration, slots, preempt):
                 outbox.emit(Reply(token, self._intake.offered(declaration, slots, now, preempt=preempt)))
+            case ev.ForecastAsked(token, declaration):
+                self._forecasts.asked(token, declaration, now)
             case ev.ReleaseOffered(sender, claim, better):
                 self._releases.offered(sender, claim, better, now)
             case ev.Answered(token, answer):

@@ -20,6 +20,7 @@ from beemesh_node.protocol.messages import (
     ClaimReports,
     ClaimsQuery,
     EventReport,
+    Forecast,
     KeepQuery,
     KeepReply,
     LeaseRefusal,
@@ -97,13 +98,15 @@ class VoteCast:
     marks: tuple[SlotMark, ...]
 
 
-Said: TypeAlias = Bid | AssignmentReply | ClaimReply | KeepReply | MoveReply | LeaseReply | LeaseState | VoteCast
+Said: TypeAlias = (
+    Bid | AssignmentReply | ClaimReply | KeepReply | MoveReply | LeaseReply | LeaseState | VoteCast | Forecast
+)
 """What the core answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Answer a question (`Asked`, `AssignmentOffered`)."""
+    """Answer a question (`Asked`, `AssignmentOffered`, `ForecastAsked`)."""
 
     token: Token
     payload: Said

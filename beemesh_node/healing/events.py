@@ -126,6 +126,14 @@ class AssignmentOffered:
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastAsked:
+    """An operator asks where the replicas of a declaration would run. It is not stored, or not this version of it."""
+
+    token: Token
+    declaration: Declaration
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseOffered:
     """A guardian holds that a claim of this machine is over. The record in it has been stored, if it was news."""
 
@@ -262,6 +270,7 @@ Event: TypeAlias = (
     | RecordErased
     | Asked
     | AssignmentOffered
+    | ForecastAsked
     | ReleaseOffered
     | Answered
     | Unanswered

@@ -52,7 +52,7 @@ class Guardian:
 
     def started(self, now: float) -> None:
         """Note the moment of the daemon's start."""
-        self.context.acquaintance.started(now, self.context.config.settle)
+        self.context.acquaintance.started(now, self.context.config.settle, self.context.config.alone)
 
     def watch(self, uid: Uid) -> Watch | None:
         """Return the watch over a declaration, None if this machine is no guardian of it."""
@@ -184,7 +184,12 @@ class Guardian:
         timers.set(("stranger", machine), now + STRANGER_GRACE, lambda at: self._judge(machine, at))
 
     def _judge(self, machine: MachineId, now: float) -> None:
-        if machine not in self.context.members:
+        if machine in self.context.members:
+            return
+        spoke = self.context.acquaintance.all_spoke(self.context.members)
+        if now < spoke:  # This daemon has just started, and that machine may only not have spoken since.
+            self.context.outbox.timers.set(("stranger", machine), spoke, lambda at: self._judge(machine, at))
+        else:
             self.gone(machine, machine, "it is no member", now)
 
     def _survey_later(self, uid: Uid, now: float) -> None:

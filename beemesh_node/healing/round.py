@@ -68,8 +68,8 @@ class Round:
     """Every machine that cannot take (one more) replica, and why."""
     given: dict[MachineId, int] = field(default_factory=dict)
     """How many slots each machine accepted."""
-    roomy: tuple[int, ...] = ()
-    """Slots that a probe found a machine for."""
+    found: dict[int, MachineId] = field(default_factory=dict)
+    """The machine that a probe found for each slot."""
     _waiting: set[MachineId] = field(default_factory=set)
     _offers: dict[MachineId, Offer] = field(default_factory=dict)
     _assigned: dict[MachineId, tuple[SlotAttempt, ...]] = field(default_factory=dict)
@@ -196,7 +196,7 @@ class Round:
             self._offers[machine] = replace(offer, slots=offer.slots - len(slots), running=offer.running + len(slots))
             self.present = (*self.present, *([offer.labels] * len(slots)))
             if self.probe:
-                self.roomy = (*self.roomy, *(slot.slot for slot in slots))
+                self.found.update((slot.slot, machine) for slot in slots)
                 continue
             self._assigned[machine] = (*self._assigned.get(machine, ()), *slots)
             self._send(machine, slots, now)
@@ -225,7 +225,7 @@ class Round:
                 self.wanting = [other for other in self.wanting if other.slot != slot.slot]
                 self.present = (*self.present, labels)
                 if self.probe:
-                    self.roomy = (*self.roomy, slot.slot)
+                    self.found[slot.slot] = machine
                 else:
                     self._assigned[machine] = (slot,)
                     self._send(machine, (slot,), now, preempt=True)

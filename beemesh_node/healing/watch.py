@@ -223,7 +223,7 @@ class Watch:
     # ---- parts
 
     def _probed(self, round_: Round, now: float) -> None:
-        self._roomy = dict.fromkeys(round_.roomy, now + ROOM_HOLDS)
+        self._roomy = dict.fromkeys(round_.found, now + ROOM_HOLDS)
         self._probe_at = now + ROOM_HOLDS
         self._timer("probe", self._probe_at)
         if round_.wanting:

@@ -34,7 +34,7 @@ from beemesh_node.protocol.messages import (
     TrustNews,
     TrustReply,
 )
-from beemesh_node.protocol.revocation import open_lists
+from beemesh_node.protocol.revocation import sift
 from beemesh_node.protocol.session import LocalSession
 from beemesh_node.protocol.trust import TrustStore
 
@@ -78,7 +78,7 @@ class MeshSession:
         reply = await self.ask(self.entry, question, TrustReply, timeout=_LIST_WITHIN)
         try:
             trust.catch_up(reply.bundles)
-            trust.heed(trust.revocations.merged(open_lists(reply.lists, trust, trust.revocations)))
+            trust.heed(trust.revocations.merged(sift(reply.lists, trust, trust.revocations)[0]))
         except ProtocolError as error:
             raise PeerRefused(f"{self._entry.certificate.name}: what it shows is not believed: {error}") from error
         if self._contacts.by_machine(self.entry) is None:

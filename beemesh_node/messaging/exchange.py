@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar, final
 
@@ -32,6 +32,7 @@ from beemesh_node.protocol.fetchlimit import FetchLimiter
 from beemesh_node.protocol.ids import Fingerprint, MachineId
 from beemesh_node.protocol.messages import Ack, Failure, IntroductionReply, IntroductionRequest, RelayRequest
 from beemesh_node.protocol.opener import Opened
+from beemesh_node.protocol.session import LocalSession
 
 # The standard library's: structlog takes long to import, and unconfigured it writes to a command's standard output.
 _log = logging.getLogger("beemesh.messaging")
@@ -41,6 +42,8 @@ T = TypeVar("T")
 _ANSWER_WITHIN = 60.0
 """Seconds a handler may take; what takes longer answers first and goes on later."""
 _FETCH_WITHIN = 3.0
+_INTRODUCED_WITHIN = 3.0
+"""Seconds in which all who are connected are shown a renewed certificate."""
 _REACH_WITHIN = 5.0
 """Seconds that connecting to a machine may take before the host's own way is tried."""
 
@@ -121,6 +124,27 @@ class Exchange:
                     return answer
         except trio.TooSlowError:
             raise RequestTimeout(f"{contact.certificate.name} did not answer within {timeout:g} s") from None
+
+    async def introduce(self, session: LocalSession) -> None:
+        """Show everybody who is connected under which certificate we speak from now on, while the last one is known.
+
+        Who is not told in good time has to ask when the first message comes.
+        """
+        shown = IntroductionReply(session.certificate_bytes, session.statement_bytes)
+        question = IntroductionRequest(session.fingerprint, "")
+
+        async def show(contact: Contact) -> None:
+            with suppress(MeshError, MessageRefused, NetworkError):
+                async with self._stream(contact, None) as stream:
+                    for message in self._sealed((contact, shown), (contact, question)):
+                        await stream.write_frame(message.data)
+                    await self._answer_from(stream, contact, IntroductionReply)
+
+        with trio.move_on_after(_INTRODUCED_WITHIN):
+            async with trio.open_nursery() as nursery:
+                for admission in list(self._host.peers().values()):
+                    if isinstance(admission, Contact):
+                        nursery.start_soon(show, admission)
 
     @asynccontextmanager
     async def open(
@@ -302,8 +326,7 @@ class Exchange:
             async with self._host.open(target.peer, MESSAGE) as onward:
                 asker = question.sender
                 shown = IntroductionReply(asker.certificate_bytes, asker.statement_bytes)
-                (introduction,) = self._sealed((target, shown))
-                (ready,) = self._sealed((asker, Ack()), asked=question.asked)
+                introduction, ready = self._sealed((target, shown), (asker, Ack()), asked=question.asked)
                 await onward.write_frame(introduction.data)
                 await stream.write_frame(ready.data)
                 await pipe(stream, onward, MAX_DIRECT)

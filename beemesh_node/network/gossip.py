@@ -17,6 +17,7 @@ from beemesh_node.network.guards import (
     double_registration,
     guarded,
     pubsub_faults,
+    repeated_records,
     short_queues,
     substitute,
 )
@@ -34,9 +35,15 @@ with libp2p_parts():
 
 PUBSUB_GUARDS = (pubsub_faults.PUBSUB_GUARD, double_registration.GUARD, dead_gossip_streams.GUARD)
 ROUTER_GUARDS = (pubsub_faults.ROUTER_GUARD, delivery_log.GUARD)
-SUBSTITUTIONS = (*short_queues.SUBSTITUTIONS, *steady(pubsub, gossipsub, base_timed_cache, last_seen_cache))
+SUBSTITUTIONS = (
+    *short_queues.SUBSTITUTIONS,
+    *repeated_records.SUBSTITUTIONS,
+    *steady(pubsub, gossipsub, base_timed_cache, last_seen_cache),
+)
 
 _PROTOCOL = "/meshsub/1.1.0"
+_DEGREE = (4, 3, 8)
+"""Peers to which a message is passed on: aimed at, least, most. (The library's six bring each message five times.)"""
 _JUDGEMENT = 5.0
 """Seconds that a validator may take."""
 _PARALLEL_JUDGEMENTS = 32
@@ -108,9 +115,7 @@ class Gossiper:
         self._judging = trio.CapacityLimiter(_PARALLEL_JUDGEMENTS)
         self._router = guarded(GossipSub, ROUTER_GUARDS, counters, without)(
             [_PROTOCOL],
-            6,
-            4,
-            12,
+            *_DEGREE,
             heartbeat_interval=1,
             spam_protection_enabled=False,  # it counts our own messages too, and silences us at ten a second
             eclipse_protection_enabled=False,  # whoever is here is a member

@@ -44,6 +44,8 @@ MAX_OF_ONE_SIGNER: Final = 4
 MAX_LISTS: Final = 16
 MAX_LISTS_SIZE: Final = 2 * 1024 * 1024
 """Bytes of all lists together at most: they travel in one message."""
+MAX_BAD: Final = 3
+"""Bad lists of one member that are looked at; the rest of what it shows is left."""
 FIRST_EPOCH: Final = 1
 """The epoch of a mesh in which nobody was ever revoked; there is no list for it."""
 MAX_NUMBER: Final = 1 << 48
@@ -140,7 +142,8 @@ class SignedList:
         """Whether `other` says nothing any more beside this one. An operator covers its own lists only."""
         if self.signer is not None and self.author != other.author:
             return False
-        return self.rank > other.rank and self.keys >= other.keys
+        greater = (self.rank, len(self.keys), self.raw) > (other.rank, len(other.keys), other.raw)
+        return greater and self.rank >= other.rank and self.keys >= other.keys
 
 
 class _Keys:
@@ -229,10 +232,8 @@ def sign_list(content: RevocationList, key: SigningKey, certificate: bytes = b""
     return _LENGTH.pack(len(certificate)) + certificate + sign_object(REVOCATION_KIND, encode(content), key)
 
 
-def open_list(raw: bytes, trust: TrustStore, *, stored: bool = False) -> SignedList:
-    """Check and read a list.
-
-    `stored`: it was believed when it was written down here, so that a root retired since then may have signed it.
+def open_list(raw: bytes, trust: TrustStore) -> SignedList:
+    """Check and read a list. As a record, it may be by a root that was retired since, or by an operator under one.
 
     Raises:
         OversizeError, MalformedError: it is none.
@@ -246,11 +247,11 @@ def open_list(raw: bytes, trust: TrustStore, *, stored: bool = False) -> SignedL
     (size,) = _LENGTH.unpack_from(raw)
     certificate, signed = raw[_LENGTH.size : _LENGTH.size + size], raw[_LENGTH.size + size :]
     if not size:
-        roots = trust.past_roots if stored else trust.roots
-        return SignedList(raw, trust.open_signed(REVOCATION_KIND, RevocationList, signed, MAX_LIST, roots), None)
+        content = trust.open_signed(REVOCATION_KIND, RevocationList, signed, MAX_LIST, trust.past_roots)
+        return SignedList(raw, content, None)
     if size > MAX_CERTIFICATE or len(certificate) < size:
         raise MalformedError(f"{REVOCATION_KIND}: cut short inside its signer's certificate")
-    signer = trust.verify_past(certificate) if stored else trust.verify_chain(certificate)
+    signer = trust.verify_past(certificate)
     content = decode(RevocationList, open_object(REVOCATION_KIND, signed, signer.public_key, MAX_LIST))
     if content.mesh_id != trust.mesh_id or content.issuer != fingerprint_of(certificate):
         raise MalformedError(f"{REVOCATION_KIND}: of another mesh or signer than its certificate says")
@@ -261,12 +262,24 @@ def open_list(raw: bytes, trust: TrustStore, *, stored: bool = False) -> SignedL
     return SignedList(raw, content, signer)
 
 
-def open_lists(
-    raws: Iterable[bytes], trust: TrustStore, known: Revocations, *, stored: bool = False
-) -> list[SignedList]:
-    """Check those of `raws` that are not among the `known`. Raises as `open_list`."""
+def sift(
+    raws: Iterable[bytes], trust: TrustStore, known: Revocations = NONE
+) -> tuple[list[SignedList], list[ProtocolError]]:
+    """Check those of `raws` that are not among the `known`: return the genuine ones, and why others are not.
+
+    After `MAX_BAD` that are not, the rest is left.
+    """
     held = {each.raw for each in known.lists}
-    return [open_list(raw, trust, stored=stored) for raw in dict.fromkeys(raws) if raw not in held]
+    genuine, errors = [], []
+    for raw in dict.fromkeys(raws):
+        if raw not in held:
+            try:
+                genuine.append(open_list(raw, trust))
+            except ProtocolError as error:
+                errors.append(error)
+                if len(errors) == MAX_BAD:
+                    break
+    return genuine, errors
 
 
 def _by_time(entry: Revocation) -> tuple[int, MachineId, int, str, str]:

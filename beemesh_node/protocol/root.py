@@ -81,11 +81,13 @@ class MeshRoot:
         *,
         machine_id: MachineId | None = None,
         lifetime_ms: int | None = None,
+        not_before_ms: int | None = None,
     ) -> bytes:
         """Sign a certificate for the keys of a verified request; all the rest comes from `profile`.
 
-        `machine_id` keeps the id of a member that made new keys; otherwise a new one is drawn. The lifetime is ten
-        years for a machine and one for an operator unless given.
+        `machine_id` keeps the id of a member that made new keys; otherwise a new one is drawn. The lifetime from
+        `now_ms` on is ten years for a machine and one for an operator unless given; it begins an hour before `now_ms`,
+        unless `not_before_ms` says otherwise.
 
         Raises:
             ForeignMeshError: the request is for another mesh.
@@ -94,7 +96,9 @@ class MeshRoot:
         if request.mesh_id != self.mesh_id:
             raise ForeignMeshError(f"request: for mesh {request.mesh_id.hex()[:16]}, not {self.mesh_id.hex()[:16]}")
         chosen = MachineId(secrets.token_hex(16)) if machine_id is None else machine_id
-        return self._sign(request.peer_id, request.public_key, chosen, profile, now_ms, lifetime_ms)
+        return self._sign(
+            request.peer_id, request.public_key, chosen, profile, now_ms, lifetime_ms, not_before_ms=not_before_ms
+        )
 
     def renew(
         self, old: Certificate, now_ms: int, *, profile: Profile | None = None, lifetime_ms: int | None = None
@@ -121,6 +125,8 @@ class MeshRoot:
         profile: Profile,
         now_ms: int,
         lifetime_ms: int | None,
+        *,
+        not_before_ms: int | None = None,
     ) -> bytes:
         role, default = Role.MACHINE, MACHINE_LIFETIME_MS
         labels: Mapping[str, str] = {}
@@ -146,7 +152,7 @@ class MeshRoot:
             guardian=guardian,
             namespaces=namespaces,
             verbs=verbs,
-            not_before=max(0, now_ms - CLOCK_ALLOWANCE_MS),
+            not_before=max(0, now_ms - CLOCK_ALLOWANCE_MS) if not_before_ms is None else not_before_ms,
             not_after=now_ms + (default if lifetime_ms is None else lifetime_ms),
         )
         return sign_object(CERTIFICATE_KIND, encode(certificate), self.key)

@@ -15,21 +15,45 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
-from beemesh_node.crypto import SIGNING_PUBLIC_SIZE, SUITE
-from beemesh_node.protocol.certificate import CERTIFICATE_KIND, HASH_SIZE, MAX_CERTIFICATE, Certificate, fingerprint_of
+from beemesh_node.protocol.bundle import BUNDLE_KIND, MAX_BUNDLE, MAX_ROOTS, TrustBundle, TrustChain, root_id
+from beemesh_node.protocol.certificate import CERTIFICATE_KIND, MAX_CERTIFICATE, Certificate, fingerprint_of
 from beemesh_node.protocol.codec import decode, encode
-from beemesh_node.protocol.errors import BadSignatureError, MalformedError, OversizeError, ProtocolError
+from beemesh_node.protocol.disbelief import (
+    ExpiredError,
+    ForeignMeshError,
+    NotYetValidError,
+    RevokedError,
+    TrustError,
+    UnknownRootError,
+    check_dates,
+)
+from beemesh_node.protocol.errors import BadSignatureError, MalformedError, OversizeError
 from beemesh_node.protocol.ids import Fingerprint, MeshId
 from beemesh_node.protocol.objects import open_object, peek_unverified
 from beemesh_node.protocol.revocation import NONE, Revocations
 
-BUNDLE_KIND: Final = "trust-bundle"
-MAX_ROOTS: Final = 4
-MAX_BUNDLE: Final = 16 * 1024
-"""Bytes of a bundle object at most."""
+__all__ = [
+    "BUNDLE_KIND",
+    "MAX_BUNDLE",
+    "MAX_CHAIN",
+    "MAX_CHAIN_SIZE",
+    "MAX_RECENT",
+    "MAX_ROOTS",
+    "ExpiredError",
+    "ForeignMeshError",
+    "NotYetValidError",
+    "RevokedError",
+    "TrustBundle",
+    "TrustChain",
+    "TrustError",
+    "TrustStore",
+    "UnknownRootError",
+    "check_dates",
+    "root_id",
+]
+
 MAX_CHAIN: Final = 32
 """Bundles that a store keeps at most: sixteen rotations of a root."""
 MAX_CHAIN_SIZE: Final = MAX_CHAIN * MAX_BUNDLE + 4096
@@ -37,33 +61,7 @@ MAX_CHAIN_SIZE: Final = MAX_CHAIN * MAX_BUNDLE + 4096
 MAX_RECENT: Final = 4
 """Bundles that members show each other in hello at most: two rotations of a root."""
 
-MAX_DISOWNED: Final = 16
-
 _CACHED: Final = 512
-
-
-class TrustError(ProtocolError):
-    """Base: well-formed, but not believed here."""
-
-
-class ForeignMeshError(TrustError):
-    """It belongs to another mesh."""
-
-
-class UnknownRootError(TrustError):
-    """It is signed by a root that is not, or no longer, trusted here."""
-
-
-class ExpiredError(TrustError):
-    """Its time is over."""
-
-
-class NotYetValidError(TrustError):
-    """Its time has not come."""
-
-
-class RevokedError(TrustError):
-    """It was revoked."""
 
 
 class RootSigned(Protocol):
@@ -83,64 +81,6 @@ class RootSigned(Protocol):
 Signed = TypeVar("Signed", bound=RootSigned)
 
 
-@dataclass(frozen=True, slots=True)
-class TrustBundle:
-    """The roots of a mesh from `issued_at` (ms of mesh time) on. Raises ValueError for what no bundle may say."""
-
-    suite: int
-    mesh_id: MeshId
-    issuer: bytes
-    sequence: int
-    """1 for the first; of two the greater counts."""
-    roots: tuple[bytes, ...]
-    """ML-DSA-65 public keys, the preferred one first."""
-    issued_at: int
-    disowned: tuple[bytes, ...] = ()
-    """Ids of roots whose keys were stolen: what they certified is not believed even if it was kept."""
-
-    def __post_init__(self) -> None:
-        if self.suite != SUITE:
-            raise ValueError(f"suite {self.suite} is not known here")
-        if {len(self.mesh_id), len(self.issuer), *map(len, self.disowned)} != {HASH_SIZE}:
-            raise ValueError(f"the ids of mesh and root have {HASH_SIZE} bytes")
-        if len(self.disowned) > MAX_DISOWNED or not {root_id(root) for root in self.roots}.isdisjoint(self.disowned):
-            raise ValueError(f"it disowns a root that it trusts, or more than {MAX_DISOWNED}")
-        if self.sequence < 1:
-            raise ValueError("sequences begin with 1")
-        if not 0 < len(self.roots) <= MAX_ROOTS or len(set(self.roots)) < len(self.roots):
-            raise ValueError(f"a bundle has 1 to {MAX_ROOTS} different roots")
-        if any(len(root) != SIGNING_PUBLIC_SIZE for root in self.roots):
-            raise ValueError(f"an ML-DSA-65 public key has {SIGNING_PUBLIC_SIZE} bytes")
-
-
-@dataclass(frozen=True, slots=True)
-class TrustChain:
-    """The bundles of a store in their order, as they are kept on disk and handed to a newcomer."""
-
-    bundles: tuple[bytes, ...]
-
-
-def root_id(public_key: bytes) -> bytes:
-    """Return the id of a root: SHA-256 of its public key. The id of the first root is the id of the mesh."""
-    return hashlib.sha256(public_key).digest()
-
-
-def check_dates(what: str, not_before: int, not_after: int, now_ms: int, *, lower_bound: bool = False) -> None:
-    """Refuse what is not valid at `now_ms` of mesh time.
-
-    `lower_bound`: the time is only known to be at least `now_ms` (a machine without a clock that has met nobody yet),
-    so that what is said to begin later may well have begun.
-
-    Raises:
-        ExpiredError: `not_after` has come.
-        NotYetValidError: `not_before` has not come.
-    """
-    if now_ms >= not_after:
-        raise ExpiredError(f"{what}: expired {_span(now_ms - not_after)} ago; it must be renewed")
-    if now_ms < not_before and not lower_bound:
-        raise NotYetValidError(f"{what}: valid only in {_span(not_before - now_ms)}; compare the clocks")
-
-
 class TrustStore:
     """The roots trusted now, how they came to be, and what they vouch for. Grows only by `adopt`."""
 
@@ -158,10 +98,12 @@ class TrustStore:
         self._chain = [bundles[0]]
         self._current = _open_first(mesh_id, bundles[0])
         self._roots = _by_id(self._current)
+        self._ever = dict(self._roots)
         self._past = dict(self._roots)
         self._disowned: set[bytes] = set(self._current.disowned)
         self._believed: dict[Fingerprint, Certificate] = {}
         self._believed_once: dict[Fingerprint, Certificate] = {}
+        self._believed_here: dict[Fingerprint, Certificate] = {}
         self._revocations = NONE
         for bundle in bundles[1:]:
             if not self.adopt(bundle):
@@ -234,8 +176,8 @@ class TrustStore:
         self._chain.append(bundle)
         self._current, self._roots = opened, _by_id(opened)
         self._disowned.update(opened.disowned)
-        known = {**self._past, **self._roots}
-        self._past = {identity: key for identity, key in known.items() if identity not in self._disowned}
+        self._ever.update(self._roots)
+        self._past = {identity: key for identity, key in self._ever.items() if identity not in self._disowned}
         self._believed.clear()
         self._believed_once.clear()
         return True
@@ -308,6 +250,14 @@ class TrustStore:
         """
         return self._verify(certificate, self._past, self._believed_once)
 
+    def verify_stored(self, certificate: bytes) -> Certificate:
+        """Return what a certificate says if any root ever signed it: for what was believed when it was written here.
+
+        Raises:
+            ProtocolError: as `open_signed`.
+        """
+        return self._verify(certificate, self._ever, self._believed_here)
+
     def verify_author(self, certificate: bytes) -> Certificate:
         """Return what the certificate of the author of a record says, for a record that somebody else brings.
 
@@ -374,10 +324,3 @@ def _by_id(bundle: TrustBundle) -> dict[bytes, bytes]:
 
 def _rank(bundle: TrustBundle, data: bytes) -> tuple[int, bytes]:
     return bundle.sequence, hashlib.sha256(data).digest()
-
-
-def _span(milliseconds: int) -> str:
-    minutes = milliseconds // 60_000
-    if minutes < 120:
-        return f"{minutes} minutes"
-    return f"{minutes // 60} hours" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"

@@ -6,7 +6,7 @@ That is more than gossip can lose, and costs its square; `shared` is for many ma
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,7 +71,8 @@ class Pairwise(Gossip):
         return MemberTable(machine, self.least_lifetime)
 
     def came(self, machine: Machine) -> None:
-        """Nothing more: the machine speaks at once."""
+        """Have the others speak soon, as machines do to whom a connection is made; it speaks itself at once."""
+        self._connected(each for each in self.machines.values() if each is not machine)
 
     def removed(self, machine: MachineId) -> None:
         """Nothing more: nobody sends to it."""
@@ -85,7 +86,10 @@ class Pairwise(Gossip):
 
     def reunited(self) -> None:
         """Have everybody speak soon, as machines do whose connections are made anew."""
-        for machine in list(self.machines.values()):
+        self._connected(self.machines.values())
+
+    def _connected(self, machines: Iterable[Machine]) -> None:
+        for machine in list(machines):
             machine.world.after(machine.world.random.uniform(0.01, CONNECT_TIME), machine.announce)
 
     def tell(self, machine: Machine, said: Member) -> None:

@@ -25,6 +25,7 @@ from beemesh_node.protocol.messages import (
     ClaimRef,
     ClaimReports,
     EventReport,
+    Forecast,
     LeaseRelease,
     LeaseState,
     Maintenance,
@@ -337,7 +338,7 @@ class Machine:
 
         def arrive(peer: Machine) -> None:
             def reply(said: fx.Said) -> None:
-                assert not isinstance(said, MoveReply | LeaseState), "only operators ask for these"  # noqa: S101
+                assert not isinstance(said, MoveReply | LeaseState | Forecast), "only operators ask for these"  # noqa: S101
                 answer = self._signed(said, peer.id) if isinstance(said, fx.VoteCast) else said
                 peer.messages += 1
                 peer.world.send(peer.id, self.id, lambda: self._alive(lambda: conclude(ev.Answered(token, answer))))

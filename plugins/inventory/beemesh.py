@@ -38,7 +38,7 @@ options:
     choices:
       - beemesh.mesh.beemesh
   beectl:
-    description: The C(beectl) to run; a name is looked for on the path.
+    description: The C(beectl) to run; a name is looked for on the path and beside the Python that runs Ansible.
     type: str
     default: beectl
     env:
@@ -61,6 +61,8 @@ options:
     description: Seconds that C(beectl) has for an answer.
     type: int
     default: 60
+    env:
+      - name: BEEMESH_TIMEOUT
   selector:
     description: Only members with these labels, as V(class=edge,zone!=attic).
     type: str
@@ -117,11 +119,11 @@ cache_connection: ~/.cache/beemesh-inventory
 import hashlib
 import json
 import os
-import subprocess
 import typing as t
 
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
+from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import Beectl, BeectlError
 from ansible_collections.beemesh.mesh.plugins.plugin_utils.members import address_of, groups_of, members
 
 Shape = dict[str, t.Any]
@@ -173,53 +175,28 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _ask(self, base: str) -> dict[str, Shape]:
         """What the mesh says now. A relative directory is below `base`."""
+        beectl = Beectl(_Asker(self, base))
         selector = self.get_option("selector")
-        nodes = self._get(base, "machines", *(["--selector", selector] if selector else []))
-        pods: list[Shape] = []
-        if self.get_option("workloads"):
-            namespaces = self.get_option("namespaces")
-            for scope in [["--namespace", name] for name in namespaces] or [["--all-namespaces"]]:
-                pods += self._get(base, "pods", *scope)
+        try:
+            nodes = beectl.get("machines", *(["-l", selector] if selector else []))
+            pods: list[Shape] = []
+            if self.get_option("workloads"):
+                namespaces = self.get_option("namespaces")
+                for namespace in namespaces:
+                    pods += beectl.get("pods", namespace=namespace)
+                if not namespaces:
+                    pods = beectl.get("pods", "-A")
+        except BeectlError as error:
+            raise AnsibleParserError(error.message) from error
         return members(nodes, pods)
 
-    def _get(self, base: str, resource: str, *options: str) -> list[Shape]:
-        beectl = self.get_option("beectl")
-        where = []
-        if self.get_option("dir"):
-            where = ["--dir", os.path.join(base, os.path.expanduser(self.get_option("dir")))]
-        elif self.get_option("context"):
-            where = ["--context", self.get_option("context")]
-        environment = dict(os.environ)
-        if self.get_option("passphrase_file"):
-            path = os.path.join(base, os.path.expanduser(self.get_option("passphrase_file")))
-            environment["BEEMESH_PASSPHRASE_FILE"] = path
-        command = [beectl, *where, "get", resource, *options, "--output", "json"]
-        seconds = self.get_option("timeout")
-        try:
-            done = subprocess.run(
-                command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
-            )
-        except FileNotFoundError:
-            raise AnsibleParserError(
-                f"{beectl} is not on this controller: install it (see the README of beemesh.mesh), or name it with the "
-                "option beectl or in BEEMESH_BEECTL"
-            ) from None
-        except OSError as error:
-            raise AnsibleParserError(f"{beectl} cannot be run: {error.strerror}") from error
-        except subprocess.TimeoutExpired:
-            raise AnsibleParserError(
-                f"{beectl} get {resource} gave no answer within {seconds} s: see whether a machine of the mesh can be "
-                "reached, or give more time with the option timeout"
-            ) from None
-        said = done.stderr.decode(errors="replace").strip()
-        if done.returncode != 0:
-            raise AnsibleParserError(f"{beectl} get {resource}: {said or f'ended with {done.returncode}'}")
-        if said:
-            self.display.warning(f"{beectl} get {resource}: {said}")
-        try:
-            items = json.loads(done.stdout)["items"]
-        except (ValueError, KeyError, TypeError):
-            raise AnsibleParserError(
-                f"{beectl} get {resource}: its answer is no list in JSON; see which version `{beectl} version` tells"
-            ) from None
-        return list(items)
+
+class _Asker:
+    """The plugin as the client of beectl sees a module."""
+
+    def __init__(self, plugin: InventoryModule, base: str) -> None:
+        self.warn = plugin.display.warning
+        self.params = {name: plugin.get_option(name) for name in ("beectl", "context", "timeout")}
+        for name in ("dir", "passphrase_file"):
+            value = plugin.get_option(name)
+            self.params[name] = os.path.join(base, os.path.expanduser(value)) if value else None

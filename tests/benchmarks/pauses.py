@@ -25,7 +25,7 @@ from tests.node.integration.machine import BEEMESHD, Machine
 from tests.node.integration.mesh import Mesh
 from tests.node.integration.segment import Segment
 
-_NAMES = ("ash", "yew", "box", "bay", "asp", "elder", "rowan")
+_MOST = 60
 _PAUSE, _REST = 1.0, 1.0
 _MEAN_REST = 4.0
 
@@ -63,12 +63,12 @@ def measure(count: int, minutes: float, busy: int, seed: int, niceness: int) -> 
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bmp-")))
         mesh = stack.enter_context(Mesh(directory, stack.enter_context(Segment()), "pauses"))
         program = ("nice", "-n", str(niceness), *BEEMESHD)
-        machines = [mesh.add(name, program=program, podman=False) for name in _NAMES[:count]]
+        machines = [mesh.add(name, program=program, podman=False) for name in (f"m{number}" for number in range(count))]
         for machine in machines:
             machine.configure(bootstrap=[other.multiaddr for other in machines if other is not machine])
             machine.start()
         for machine in machines:
-            machine.until(lambda status: status["detection"]["heard"] == min(count - 1, 5), "hears the others", 90.0)
+            machine.until(lambda status: status["detection"]["heard"] == min(count - 1, 5), "hears the others", 600.0)
         for _ in range(busy):
             burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
             stack.callback(burner.kill)
@@ -77,7 +77,10 @@ def measure(count: int, minutes: float, busy: int, seed: int, niceness: int) -> 
         pauses = torment(machines, minutes, Random(seed))
         loads.append(os.getloadavg()[0])
         time.sleep(3.0)
-        dead = {(line.facts["machine"], line.at_ns // 10**10) for each in machines for line in deaths(each, began)}
+        held = [(each, line) for each in machines for line in deaths(each, began)]
+        for each, line in sorted(held, key=lambda one: one[1].at_ns):
+            print(f"{(line.at_ns - began) / 1e9:8.3f} s: {each.name} holds {line.facts}", file=sys.stderr)
+        dead = {(line.facts["machine"], line.at_ns // 10**10) for _, line in held}
         counted = [status["detection"] for machine in machines if (status := machine.status()) is not None]
     suspicions = sum(each.get("suspicions", 0) for each in counted)
     print(
@@ -89,7 +92,7 @@ def measure(count: int, minutes: float, busy: int, seed: int, niceness: int) -> 
 def main() -> None:
     """Measure as the command line says."""
     parser = argparse.ArgumentParser(description="Pauses of a second must not evict anybody.")
-    parser.add_argument("--machines", type=int, default=5, choices=range(2, len(_NAMES) + 1))
+    parser.add_argument("--machines", type=int, default=5, choices=range(2, _MOST + 1), metavar="N")
     parser.add_argument("--minutes", type=float, default=200.0)
     parser.add_argument("--busy", type=int, default=4 * len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from beemesh_node.cli.workload_client import Outcome
     from beemesh_node.workloads.manifest import KubernetesObject
 
-_SUFFIX = {"client": " (dry run)", "server": " (server dry run)"}
-
 
 @click.command(
     epilog=examples(
@@ -43,15 +41,20 @@ _SUFFIX = {"client": " (dry run)", "server": " (server dry run)"}
     help="Only check: client here, server also by the machines responsible.",
 )
 @click.option("--wait", is_flag=True, help="Wait until all replicas run as declared.")
+@click.option("--force", is_flag=True, help="What cannot be changed is deleted, with its pods, and declared anew.")
 @timeout_option
 @context_options
 @namespace_option
 @output_option(Format.TABLE, Format.JSON, Format.YAML, Format.NAME)
-def apply(filenames: tuple[str, ...], recursive: bool, dry_run: str, wait: bool, timeout: float, form: Format) -> None:
+def apply(
+    filenames: tuple[str, ...], recursive: bool, dry_run: str, wait: bool, force: bool, timeout: float, form: Format
+) -> None:
     """Make the mesh run what manifests declare: create what is new, change what differs, leave the rest.
 
     All manifests are checked before anything is sent. A Deployment that does not say how many replicas it wants keeps
     the number it has. The manifests are readable by the machines responsible and those that run them, by nobody else.
+
+    With --dry-run=server machines also say which of them would run the replicas; nothing is reserved by that.
     """
     from beemesh_node.workloads.manifest import load_all
     from beemesh_node.workloads.spec import bundles, content
@@ -68,58 +71,43 @@ def apply(filenames: tuple[str, ...], recursive: bool, dry_run: str, wait: bool,
     if dry_run == "client":
         _report_checked(wanted, form)
         return
-    _apply(wanted, dry_run=dry_run, wait=wait and dry_run == "none", timeout=timeout, form=form)
+    tried = dry_run == "server"
+    within = timeout if wait and not tried else None
+    _apply(wanted, dry_run=tried, wait=within, force=force, timeout=timeout, form=form)
 
 
 def _report_checked(wanted: Sequence[Sequence[KubernetesObject]], form: Format) -> None:
     """What a dry run without the mesh can say: that the manifests are valid."""
+    from beemesh_node.cli.declaring import title
+
     results: list[dict[str, Any]] = []
     for bundle in wanted:
         results.append({"action": "valid", "changed": False, "object": bundle[0].body})
         if form in (Format.TABLE, Format.NAME):
-            click.echo(_title(bundle[0].kind, bundle[0].name) + ("" if form is Format.NAME else " valid (dry run)"))
+            click.echo(title(bundle[0].kind, bundle[0].name) + ("" if form is Format.NAME else " valid (dry run)"))
     echo_facts({"changed": False, "results": results, "warnings": []}, form, "")
 
 
 def _apply(
-    wanted: Sequence[Sequence[KubernetesObject]], *, dry_run: str, wait: bool, timeout: float, form: Format
+    wanted: Sequence[Sequence[KubernetesObject]],
+    *,
+    dry_run: bool,
+    wait: float | None,
+    force: bool,
+    timeout: float,
+    form: Format,
 ) -> None:
-    from beemesh_node.cli.mesh import in_mesh, once
-    from beemesh_node.cli.progress import progress
-    from beemesh_node.cli.shapes import outcome_facts
-    from beemesh_node.cli.waiting import wait_for_rollout
+    from beemesh_node.cli.declaring import declare
+    from beemesh_node.cli.terminal import note
+    from beemesh_node.cli.waiting import wait_for_end
     from beemesh_node.cli.workload_client import WorkloadClient
 
-    outcomes: list[Outcome] = []
-    applied = False
+    async def change(mesh: Mesh, report: Callable[[Outcome], None]) -> None:
+        async def ended(outcomes: Sequence[Outcome]) -> None:
+            for outcome in outcomes:
+                note(f"{outcome.subject} cannot be changed so: it is deleted and declared anew")
+                await wait_for_end(mesh, [outcome.attested.record], outcome.subject, timeout, lambda _: None)
 
-    def report(outcome: Outcome) -> None:
-        outcomes.append(outcome)
-        for warning in outcome.warnings:
-            click.echo(f"Warning: {warning}", err=True)
-        if form in (Format.TABLE, Format.NAME):
-            title = _title(outcome.attested.record.kind, outcome.attested.record.name)
-            click.echo(title if form is Format.NAME else f"{title} {outcome.action}{_SUFFIX.get(dry_run, '')}")
+        await WorkloadClient(mesh).apply(wanted, dry_run=dry_run, report=report, ended=ended if force else None)
 
-    async def work(mesh: Mesh) -> None:
-        nonlocal applied
-        if not applied:
-            with progress("Asking the mesh what it has"):
-                await once(WorkloadClient(mesh).apply(wanted, dry_run=dry_run == "server", report=report))
-            applied = True
-        if wait:
-            with progress("Waiting until all replicas run") as line:
-                for outcome in outcomes:
-                    if outcome.spec is not None:
-                        await wait_for_rollout(mesh, outcome.attested, outcome.spec, timeout, line.say)
-
-    try:
-        in_mesh(work, steadily=True)
-    finally:
-        if outcomes:
-            echo_facts(outcome_facts(outcomes), form, "")
-
-
-def _title(kind: str, name: str) -> str:
-    group = "" if kind == "Pod" else ".apps"
-    return f"{kind.lower()}{group}/{name}"
+    declare(change, dry_run=dry_run, wait=wait, form=form)

@@ -10,12 +10,17 @@ import click
 from beemesh_node.cli import context as contexts
 from beemesh_node.cli.commands.revoke import revoke
 from beemesh_node.cli.commands.root import renew
+from beemesh_node.cli.commands.terms import Terms, terms_options
+from beemesh_node.cli.errors import InvalidInputError
 from beemesh_node.cli.options import context_options, examples, hexadecimal, output_option, pairs, settings
 from beemesh_node.cli.output import Format, echo_facts
 
 if TYPE_CHECKING:
     from beemesh_node.protocol.certificate import Certificate
     from beemesh_node.protocol.root import Profile
+
+_LEDGER = ("machine_id", "peer_id", "serial", "not_before", "not_after", "labels", "guardian", "namespaces", "verbs")
+"""What is told of a certificate that stays: all that the ledger knows of it and that is of use."""
 
 _request_option = click.option(
     "--request",
@@ -72,6 +77,7 @@ cert.add_command(revoke)
     epilog=examples(
         "beectl cert sign --request request --role machine --name web1 --label region=eu --out bundle",
         "beectl cert sign --request request --role machine --name sensor --no-guardian --out bundle",
+        "beectl cert sign --request request --name web1 --out bundle --if-changed --ending-within 30d --not-after +2w",
     )
 )
 @context_options
@@ -87,6 +93,7 @@ cert.add_command(revoke)
 @_nonce_option
 @_renew_option
 @_root_option
+@terms_options
 @_out_option
 @output_option(Format.TABLE, Format.JSON, Format.YAML)
 def sign(
@@ -100,6 +107,7 @@ def sign(
     nonce: str | None,
     same: bool,
     which: str | None,
+    terms: Terms,
     out: Path,
     form: Format,
 ) -> None:
@@ -110,7 +118,7 @@ def sign(
     from beemesh_node.protocol.root import MachineProfile
 
     profile = MachineProfile(name, pairs(labels, "--label"), not no_guardian)
-    _answer(request, profile, bootstrap, addresses, nonce, out, form, same=same, which=which)
+    _answer(request, profile, bootstrap, addresses, nonce, out, form, same=same, which=which, terms=terms)
 
 
 @cert.command(
@@ -130,6 +138,7 @@ def sign(
 @_nonce_option
 @_renew_option
 @_root_option
+@terms_options
 @_out_option
 @output_option(Format.TABLE, Format.JSON, Format.YAML)
 def operator(
@@ -141,6 +150,7 @@ def operator(
     nonce: str | None,
     same: bool,
     which: str | None,
+    terms: Terms,
     out: Path,
     form: Format,
 ) -> None:
@@ -148,7 +158,7 @@ def operator(
     from beemesh_node.protocol.root import OperatorProfile
 
     profile = OperatorProfile(name, namespaces, verbs)
-    _answer(request, profile, bootstrap, (), nonce, out, form, same=same, which=which)
+    _answer(request, profile, bootstrap, (), nonce, out, form, same=same, which=which, terms=terms)
 
 
 @cert.command(epilog=examples("beectl cert inspect operator.cert", "beectl cert inspect machine.cert -o json"))
@@ -181,35 +191,61 @@ def _answer(
     *,
     same: bool,
     which: str | None,
+    terms: Terms,
 ) -> None:
-    from beemesh_node.cli import authority
+    from beemesh_node.cli import authority, keeping
     from beemesh_node.cli.files import read_file, write_file
+    from beemesh_node.cli.times import moment, now_ms
     from beemesh_node.network.addresses import parse_with_peer
     from beemesh_node.protocol.request import MAX_REQUEST, NONCE_SIZE
-    from beemesh_node.protocol.root import MachineProfile
 
     context = contexts.resolve(settings())
     loaded = contexts.ContextSettings.load(context)
     for address in (*bootstrap, *addresses):
         parse_with_peer(address)
     expected = None if nonce is None else hexadecimal(nonce, NONCE_SIZE, "--nonce")
-    kind = "machine" if isinstance(profile, MachineProfile) else "operator"
-    before = authority.issued(context).get(f"{kind}/{profile.name}", {})
+    if which is not None and terms.root_key is not None:
+        raise InvalidInputError("give --root or --root-key, not both")
+    now = now_ms()
+    times = (None if text is None else moment(text, now) for text in (terms.not_before, terms.not_after))
+    wanted = keeping.Wanted(
+        read_file(request, MAX_REQUEST),
+        profile,
+        authority.Validity(*times),
+        terms.compare_times,
+        round(terms.ending_within * 1000),
+        terms.root_key or {"present": context.root_key, "next": context.next_root_key}.get(which or ""),
+    )
+    before = keeping.known(context, profile)
+    reasons = keeping.reasons(context, loaded, wanted, out, now)
+    if not terms.if_changed:
+        reasons = reasons or ("asked for",)
+    told = {"changed": bool(reasons), "reasons": list(reasons), "name": profile.name, "bundle": str(out)}
+    if reasons:
+        # Also for a dry run: what would be refused is no change.
+        authority.verified(loaded, wanted.request, expected)
+    if not reasons or terms.dry_run:
+        kept = {key: before[key] for key in _LEDGER if key in before}
+        would = f"would sign {profile.name}: {', '.join(reasons)}"
+        done = would if reasons else f"{profile.name} has the certificate that is wanted; its bundle is {out}"
+        echo_facts({**kept, **told}, form, done)
+        return
     certificate, bundle = authority.answer(
         context,
         loaded,
-        read_file(request, MAX_REQUEST),
+        wanted.request,
         profile,
         bootstrap or loaded.bootstrap,
         expected,
         same=same,
-        root_key={"present": context.root_key, "next": context.next_root_key}.get(which or ""),
+        root_key=wanted.root_key,
+        validity=wanted.validity,
     )
     write_file(out, bundle)
     authority.remember_bootstrap(context, loaded, (*addresses, *bootstrap))
     done = f"signed {certificate.name} ({certificate.machine_id}); its bundle is {out}"
     replaced = before.get("serial", 0) if before.get("machine_id") == certificate.machine_id else 0
-    echo_facts({"changed": True, **_facts(certificate), "replaced": replaced, "bundle": str(out)}, form, done)
+    echo_facts({**told, **_facts(certificate), "replaced": replaced}, form, done)
 
 
 def _facts(certificate: Certificate) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 @click.argument("words", nargs=-1, metavar="[KIND NAME... | KIND/NAME...]")
 @filename_option(required=False)
 @click.option("--ignore-not-found", is_flag=True, help="What is not there is no failure.")
+@click.option("--uid", metavar="UID", default="", help="Only if its metadata.uid is this.")
+@click.option(
+    "--resource-version", "version", metavar="N", default="", help="Only if its metadata.resourceVersion is this."
+)
 @click.option("--wait", is_flag=True, help="Wait until no machine runs any of it.")
 @timeout_option
 @context_options
@@ -45,6 +50,8 @@ def delete(
     filenames: tuple[str, ...],
     recursive: bool,
     ignore_not_found: bool,
+    uid: str,
+    version: str,
     wait: bool,
     timeout: float,
     form: Format,
@@ -57,7 +64,10 @@ def delete(
     if bool(words) == bool(filenames):
         raise InvalidInputError("say what to delete: KIND NAME, KIND/NAME, or -f FILE")
     named = _from_files(filenames, recursive) if filenames else _from_words(words)
-    _delete(named, ignore_not_found=ignore_not_found, wait=wait, seconds=timeout, form=form)
+    if (uid or version) and len(named) != 1:
+        raise InvalidInputError("--uid and --resource-version are of one workload: name it alone")
+    wanted = {"uid": uid, "version": version}
+    _delete(named, wanted, ignore_not_found=ignore_not_found, wait=wait, seconds=timeout, form=form)
 
 
 def _from_words(words: tuple[str, ...]) -> list[tuple[str, str, str]]:
@@ -89,12 +99,18 @@ def _from_files(filenames: tuple[str, ...], recursive: bool) -> list[tuple[str, 
 
 
 def _delete(
-    named: list[tuple[str, str, str]], *, ignore_not_found: bool, wait: bool, seconds: float, form: Format
+    named: list[tuple[str, str, str]],
+    wanted: Mapping[str, str],
+    *,
+    ignore_not_found: bool,
+    wait: bool,
+    seconds: float,
+    form: Format,
 ) -> None:
     from beemesh_node.cli.live import subject
     from beemesh_node.cli.mesh import in_mesh, once
+    from beemesh_node.cli.outcomes import outcome_facts
     from beemesh_node.cli.progress import progress
-    from beemesh_node.cli.shapes import outcome_facts
     from beemesh_node.cli.waiting import wait_for_end
     from beemesh_node.cli.workload_client import NotFoundError, WorkloadClient
 
@@ -106,7 +122,7 @@ def _delete(
         client = WorkloadClient(mesh)
         while open_names:
             try:
-                ended = await once(client.delete(*open_names[0]))
+                ended = await once(client.delete(*open_names[0], **wanted))
             except NotFoundError as error:
                 ended = []
                 if not ignore_not_found:

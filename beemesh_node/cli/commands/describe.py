@@ -33,6 +33,8 @@ def describe(words: tuple[str, ...]) -> None:
     for target in targets:
         if target.resource is ResourceType.EVENTS:
             raise InvalidInputError("events cannot be described: see `beectl get events`")
+        if target.resource is ResourceType.REVOCATIONS:
+            raise InvalidInputError("revocations cannot be described: see `beectl get revocations -o yaml`")
     for number, text in enumerate(in_mesh(lambda mesh: _describe(mesh, targets), steadily=True)):
         if number:
             click.echo("\n")

@@ -45,7 +45,7 @@ def _complete(
 def get(
     words: tuple[str, ...], all_namespaces: bool, selector: str | None, watch: bool, no_headers: bool, form: Format
 ) -> None:
-    """List machines, workloads, deployments, pods or events, or show those with a NAME.
+    """List machines, workloads, deployments, pods, events or revocations, or show those with a NAME.
 
     JSON and YAML have Kubernetes' own shapes: Node, Deployment, Pod, Event.
     """

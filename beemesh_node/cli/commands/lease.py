@@ -84,8 +84,8 @@ def break_(words: tuple[str, ...], dead: tuple[str, ...], confirm: str | None, t
     """
     from beemesh_node.cli.leases import break_leases, check_broken, look_at
     from beemesh_node.cli.mesh import in_mesh
+    from beemesh_node.cli.outcomes import outcome_facts
     from beemesh_node.cli.progress import progress
-    from beemesh_node.cli.shapes import outcome_facts
     from beemesh_node.cli.workload_client import WorkloadClient
 
     target = _target(words)

@@ -40,8 +40,14 @@ mesh.add_command(root)
 @click.option("--name", default="mesh", show_default=True, help="What people call it.")
 @click.option("--if-missing", is_flag=True, help="Keep a mesh that is there.")
 @click.option("--encrypt", is_flag=True, help="Guard the root's and the operator's key with a passphrase.")
+@click.option(
+    "--root-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Take this as the root, made by `beectl keys generate`. It stays where it is and is not copied.",
+)
 @output_option(Format.TABLE, Format.JSON, Format.YAML)
-def init(name: str, if_missing: bool, encrypt: bool, form: Format) -> None:
+def init(name: str, if_missing: bool, encrypt: bool, root_key: Path | None, form: Format) -> None:
     """Make a new mesh: its root key, the first operator, who may do everything, and what machines need to join.
 
     The root key signs who belongs to the mesh. It stays in the directory, which belongs into a safe backup.
@@ -54,7 +60,7 @@ def init(name: str, if_missing: bool, encrypt: bool, form: Format) -> None:
         done = f"mesh {loaded.name} was in {context.path} already"
         echo_facts({"changed": False, **_facts(context, loaded)}, form, done)
         return
-    made = authority.create_mesh(context, name, encrypt=encrypt)
+    made = authority.create_mesh(context, name, encrypt=encrypt, root_key=root_key)
     done = (
         f"mesh {made.name} is made in {context.path}\n"
         f"mesh id: {made.mesh_id}\n"

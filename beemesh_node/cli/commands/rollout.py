@@ -175,8 +175,8 @@ def restart(words: tuple[str, ...], wait: bool, timeout: float, form: Format) ->
 def change_and_wait(targets: Sequence[Target], make: Make, *, wait: float | None, form: Format) -> dict[str, Any]:
     """Make a change to each of `targets`, say so, wait for `wait` seconds at most, and return the facts."""
     from beemesh_node.cli.mesh import in_mesh, once
+    from beemesh_node.cli.outcomes import outcome_facts
     from beemesh_node.cli.progress import progress
-    from beemesh_node.cli.shapes import outcome_facts
     from beemesh_node.cli.waiting import wait_for_rollout
 
     outcomes: list[Outcome] = []

@@ -105,6 +105,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("message", "string"),
         ("current", "[uint8]"),
         ("warnings", "[string]"),
+        ("forecast", "Forecast"),
     ),
     "ContainerReport": (
         ("name", "string"),
@@ -163,6 +164,11 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "Failure": (
         ("code", "string"),
+        ("message", "string"),
+    ),
+    "Forecast": (
+        ("places", "[SlotPlace]"),
+        ("waiting", "uint32"),
         ("message", "string"),
     ),
     "Greeting": (
@@ -436,6 +442,11 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("slot", "uint32"),
         ("term", "uint64"),
         ("home", "string"),
+    ),
+    "SlotPlace": (
+        ("slot", "uint32"),
+        ("machine", "string"),
+        ("stays", "bool"),
     ),
     "SlotRefusal": (
         ("slot", "uint32"),

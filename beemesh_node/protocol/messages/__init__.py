@@ -18,7 +18,7 @@ from beemesh_node.protocol.messages.copies import (
     RecordQuery,
     RecordReply,
 )
-from beemesh_node.protocol.messages.declaring import Commit, CommitReply, KeyedBlock
+from beemesh_node.protocol.messages.declaring import Commit, CommitReply, Forecast, KeyedBlock, SlotPlace
 from beemesh_node.protocol.messages.leases import (
     LeaseQuery,
     LeaseRefusal,
@@ -85,6 +85,7 @@ __all__ = [
     "ExecRequest",
     "Expression",
     "Failure",
+    "Forecast",
     "IntroductionReply",
     "IntroductionRequest",
     "KeepQuery",
@@ -120,6 +121,7 @@ __all__ = [
     "SignedVote",
     "SlotAttempt",
     "SlotLease",
+    "SlotPlace",
     "SlotRefusal",
     "Taint",
     "Task",

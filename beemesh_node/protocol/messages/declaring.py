@@ -27,6 +27,27 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotPlace:
+    """Where a slot is, if it `stays` there, or else where it would go."""
+
+    slot: int
+    machine: str
+    stays: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Where the replicas of a declaration would run if it were in force now. Nothing is reserved by it."""
+
+    places: tuple[SlotPlace, ...]
+    """By slot. What would find no room is missing."""
+    waiting: int = 0
+    """How many slots no machine could take."""
+    message: str = ""
+    """Why; empty if none waits."""
+
+
+@dataclass(frozen=True, slots=True)
 class CommitReply:
     """`accepted`, or why not. On a conflict `current` is the record that the guardian holds instead."""
 
@@ -35,3 +56,5 @@ class CommitReply:
     message: str = ""
     current: bytes = b""
     warnings: tuple[str, ...] = ()
+    forecast: Forecast | None = None
+    """Of a dry run, from the guardian that would coordinate."""

@@ -10,13 +10,18 @@ from pathlib import Path
 
 import trio
 
+from beemesh_node.cli.times import now_ms
 from beemesh_node.crypto import generate_kem_key
 from beemesh_node.crypto.identity import Identity
 from beemesh_node.daemon.registry import Registry
 from beemesh_node.daemon.store import Store
 from beemesh_node.membership.closeness import GUARDIANS, key_of_name, position
 from beemesh_node.messaging.errors import MeshUnreachable, RemoteFailure, RequestTimeout
+from beemesh_node.protocol.encryption import epoch_id
+from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.messages import (
+    Ack,
+    CertificateRenewal,
     ClaimRef,
     ClaimReport,
     Commit,
@@ -32,10 +37,14 @@ from beemesh_node.protocol.messages import (
     MoveRequest,
     Presence,
     Resource,
+    TrustNews,
+    TrustReply,
     WorkloadEntry,
 )
 from beemesh_node.protocol.request import new_nonce, sign_request, verify_request
+from beemesh_node.protocol.revocation import RevocationError, sift
 from beemesh_node.protocol.root import MachineProfile
+from beemesh_node.protocol.trust import TrustStore
 from beemesh_node.workloads.manifest import WORKLOADS
 from beemesh_node.workloads.names import pod_name
 
@@ -60,6 +69,10 @@ class FakeMachine:
     orders: list = field(default_factory=list)
     may_not: str = ""
     """The verb that the operator lacks here."""
+    forecast: object = None
+    believes: TrustStore = None
+    """What it believes: it takes news as a daemon does."""
+    secrets: dict = field(default_factory=dict)
     looked: list = field(default_factory=list)
     """Called with the machine, one each time that its pods are asked for."""
 
@@ -70,6 +83,7 @@ class FakeMesh:
     def __init__(self, root, trust, directory: Path, names, now_ms: int) -> None:
         self.mesh_time_ms = now_ms
         self.trust = trust
+        self.operator = None
         self.streams = []
         self.asked = []
         self.after_commit = None
@@ -81,8 +95,9 @@ class FakeMesh:
             certificate = root.issue(verify_request(request, root.mesh_id, nonce), MachineProfile(name), now_ms)
             machine = trust.verify_chain(certificate).machine_id
             store = Store(directory / f"{name}.db", secrets.token_bytes(32))
-            registry = Registry(store, trio.CapacityLimiter(1), trust)
-            self.fakes[machine] = FakeMachine(machine, name, certificate, identity.peer.peer_id, registry)
+            own = TrustStore.load(trust.mesh_id, trust.dump())
+            registry = Registry(store, trio.CapacityLimiter(1), own)
+            self.fakes[machine] = FakeMachine(machine, name, certificate, identity.peer.peer_id, registry, believes=own)
 
     def named(self, name) -> FakeMachine:
         return next(fake for fake in self.fakes.values() if fake.name == name)
@@ -93,7 +108,8 @@ class FakeMesh:
 
     @property
     def machines(self):
-        return {fake.machine: self._entry(fake) for fake in self.fakes.values()}
+        trust = self.operator.trust if self.operator is not None else self.trust
+        return {fake.machine: self._entry(fake) for fake in self.fakes.values() if _believed(trust, fake.certificate)}
 
     def _entry(self, fake) -> MachineEntry:
         presence = Presence(
@@ -149,6 +165,8 @@ class FakeMesh:
             if fake.deaf_to_commits:
                 raise RequestTimeout(f"{fake.name} does not answer")
             answer, declaration = await fake.registry.submit(payload, from_operator=True)
+            if payload.dry_run and answer.accepted:
+                answer = replace(answer, forecast=fake.forecast)
             if self.after_commit is not None and not payload.dry_run and declaration is not None:
                 self.after_commit(fake, declaration)
             return answer
@@ -173,7 +191,30 @@ class FakeMesh:
             if payload.known:  # time stands still, and so does the mesh: no news
                 await trio.sleep(0.05)
             return self._list(fake, payload)
+        if isinstance(payload, TrustNews):
+            return self._take_news(fake, payload)
+        if isinstance(payload, CertificateRenewal):
+            fresh = fake.believes.verify_certificate(payload.certificate, self.mesh_time_ms + 1)
+            assert fresh.machine_id == fake.machine
+            fake.certificate = payload.certificate
+            return Ack()
         raise RemoteFailure("Invalid", f"no handler for {payload}")
+
+    def _take_news(self, fake, news) -> TrustReply:
+        refused, trust = "", fake.believes
+        try:
+            trust.catch_up(news.bundles)
+            union = trust.revocations.merged(sift(news.lists, trust, trust.revocations)[0])
+            offered = {epoch_id(secret): secret for secret in news.secrets}
+            if union.top is not None and union.top.content.epoch not in {**offered, **fake.secrets}:
+                raise RevocationError("the secret is missing")
+            fake.secrets.update(offered)
+            trust.heed(union)
+        except ProtocolError as error:
+            refused = str(error)
+        same = news.digest == trust.digest
+        lists = () if same else tuple(each.raw for each in trust.revocations.lists)
+        return TrustReply(trust.digest, trust.revocations.number, () if same else trust.chain[1:], lists, (), refused)
 
     def _list(self, fake, request) -> ListReply:
         if request.resource is Resource.ROLLOUT:
@@ -260,6 +301,14 @@ class FakeMesh:
             self.entry, self.mesh_time_ms - 5000, self.mesh_time_ms, 1,
         )  # fmt: skip
         return replace(event, **changes)
+
+
+def _believed(trust, certificate):
+    try:
+        trust.verify_certificate(certificate, now_ms())
+    except ProtocolError:
+        return False
+    return True
 
 
 def _asked_for(request, uid, namespace):

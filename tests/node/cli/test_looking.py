@@ -251,6 +251,16 @@ class TestStreams:
         assert request.command == ("sh", "-c", "exit 7")
         assert (request.stdin, request.tty) == (False, False)
 
+    def test_exec_gives_programs_all_of_it_at_once(self, beectl, running, written):
+        running.duplex = Duplex(
+            (FrameKind.STDOUT, b"one\n"), (FrameKind.STDERR, b"\xff"), (FrameKind.EXIT, StreamFrame.exit(7).data), END
+        )
+        facts = json.loads(beectl("exec", "-o", "json", "deploy/hello", "--", "false").stdout)
+        assert (facts["rc"], facts["stdout"], facts["stderr"]) == (7, "one\n", "\ufffd")
+        assert (facts["container"], facts["machine"]) == ("web", "m1")
+        assert written == {1: b"", 2: b""}
+        beectl("exec", "-it", "deploy/hello", "-o", "json", "--", "sh", code=ExitCode.INVALID)
+
     def test_exec_without_a_command_is_wrong_usage(self, beectl, running):
         beectl("exec", "deploy/hello", code=ExitCode.INVALID)
 

@@ -15,7 +15,7 @@ from beemesh_node.healing.events import Event, MemberGone
 from beemesh_node.membership.detection import Life
 from beemesh_node.messaging.beat_stream import BEATS, begin
 from beemesh_node.network.api import NetworkError
-from beemesh_node.protocol.beats import Beat, LastHeard, Watching, WhenHeard
+from beemesh_node.protocol.beats import ID_SIZE, Beat, LastHeard, Watching, WhenHeard
 from beemesh_node.protocol.counters import Refusal, RefusalCounters
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import Death, DeathNotice
@@ -160,6 +160,14 @@ async def test_what_a_watcher_may_not_say_is_counted_and_beats_go_on(mesh: Mesh)
             await stream.send(Watching(0, on_stream=True))
             assert [await stream.receive() for _ in range(2)] == [Beat(), Beat()]
             assert one.party.refused(Refusal.FRAME_NOT_EXPECTED) == 1
+
+
+async def test_a_datagram_of_no_stream_is_counted_and_dropped(mesh: Mesh) -> None:
+    async with watch(mesh, Air()) as one:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(bytes(ID_SIZE + 40), ("127.0.0.1", one.party.host.datagram_port))
+            await until(lambda: one.party.refused(Refusal.DATAGRAM_UNKNOWN) == 1)
+        assert one.events == []
 
 
 async def test_garbage_ends_the_stream(mesh: Mesh) -> None:

@@ -116,6 +116,7 @@ happenings = st.one_of(
     st.builds(ev.MemberGone, machines, st.text(max_size=2), st.booleans()),
     st.builds(ev.LocalChanged, st.builds(replace, members, machine=st.just(ME)), max_pods=st.integers(0, 5)),
     st.builds(ev.DeclarationStored, declarations, st.booleans(), st.integers(0, 2)),
+    st.builds(ev.ForecastAsked, tokens, declarations),
     st.builds(ev.RecordHeld, uids, machines, numbers, st.booleans(), st.binary(max_size=1)),
     st.builds(ev.RecordErased, uids, st.integers(0, 2)),
     st.builds(ev.Asked, tokens, machines, questions),

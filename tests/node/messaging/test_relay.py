@@ -119,12 +119,12 @@ def _show_instead(monkeypatch: pytest.MonkeyPatch, entry: Party, introduction: I
     honest = Exchange._sealed
     shown: list[object] = []
 
-    def sealed(door: Exchange, *messages: tuple[Contact, object]) -> list[Any]:
+    def sealed(door: Exchange, *messages: tuple[Contact, object], **asked: Any) -> list[Any]:
         changed = list(messages)
         for number, (contact, payload) in enumerate(messages):
             if door is entry.exchange and isinstance(payload, IntroductionReply) and not shown:
                 shown.append(payload)
                 changed[number] = (contact, introduction)
-        return honest(door, *changed)
+        return honest(door, *changed, **asked)
 
     monkeypatch.setattr(Exchange, "_sealed", sealed)

@@ -20,7 +20,17 @@ from beemesh_node.network.gossip import ROUTER_GUARDS, SUBSTITUTIONS, GossipSub
 from beemesh_node.network.guards import guarded, substitute
 from beemesh_node.network.guards.kad_protocol import KADEMLIA
 from beemesh_node.network.host import MeshHost
-from beemesh_node.network.library import ID, Multiaddr, PeerStore, SwarmException, create_new_key_pair
+from beemesh_node.network.library import (
+    ID,
+    Multiaddr,
+    PeerStore,
+    SwarmException,
+    create_new_key_pair,
+    libp2p_parts,
+)
+
+with libp2p_parts():
+    from libp2p.crypto.ed25519 import Ed25519PublicKey
 
 from .meshing import NETWORK_KEY, QUICK, accept_all, ask, contained, host, link, refused, seed, until, until_async
 
@@ -294,6 +304,33 @@ async def test_a_burst_of_gossip_arrives_whole(without: tuple[str, ...]) -> None
             while len(received) < 200:
                 received.append(await inbox.receive())
         assert (len(received) == 200) is not bool(without)
+
+
+@pytest.mark.parametrize("without", [NONE, ("repeated-records",)])
+async def test_an_address_record_is_verified_once(without: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    verified: list[bytes] = []
+    verify = Ed25519PublicKey.verify
+
+    def noted(key: Ed25519PublicKey, data: bytes, signature: bytes) -> bool:
+        if b"libp2p-peer-record" in data:
+            verified.append(signature)
+        return verify(key, data, signature)
+
+    monkeypatch.setattr(Ed25519PublicKey, "verify", noted)
+    async with host("a", without_guards=without) as a, host("b", without_guards=without) as b:
+        await link(a, b)
+        inbox = b.subscribe("news", accept_all)
+
+        async def heard() -> bool:
+            await a.publish("news", b"news")
+            with trio.move_on_after(0.2):
+                return bool(await inbox.receive())
+            return False
+
+        for _ in range(10):
+            await until_async(heard)
+    most = max(verified.count(signature) for signature in verified)
+    assert (most < 10) is not bool(without), "Kademlia's few messages verify it too"
 
 
 async def test_message_ids_of_an_earlier_life_are_not_used_again() -> None:

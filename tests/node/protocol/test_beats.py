@@ -112,6 +112,14 @@ def test_any_bytes_are_refused_and_counted(data: bytes) -> None:
     assert answerer.open(opener.seal(Beat())) == Beat()
 
 
+@pytest.mark.parametrize("plaintext", [b"", b"\xff", b"\x01"])
+def test_what_is_sealed_but_nothing_known_is_malformed(plaintext: bytes) -> None:
+    _, answerer, counters = pair()
+    with pytest.raises(MalformedError):
+        answerer.open(FrameSealer(frame_key(ONE, b"beats/ask", BINDING + NONCES[0] + NONCES[1])).seal(plaintext))
+    assert counters.snapshot() == {Refusal.FRAME_MALFORMED: 1}
+
+
 @given(st.binary(max_size=100))
 def test_any_plaintext_is_understood_or_refused(plaintext: bytes) -> None:
     _, answerer, counters = pair()

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -408,13 +409,10 @@ def test_a_payload_that_is_none(receiver: Receiver, plaintext: bytes) -> None:
     receiver.refuses(handmade(peer("friend"), receiver, plaintext, MEMBER, 34), Refusal.MALFORMED_PAYLOAD)
 
 
-def test_every_refusal_has_been_seen_here() -> None:
-    """Each reason of a message occurs in a test of this file or, for the bounds of the windows, in test_replay.
-
-    What is refused of a message that was taken (BAD_TRUST), or on streams of beats, has its tests elsewhere.
-    """
-    beats = ("FRAME_", "DATAGRAM_", "STREAM_", "BAD_TRUST")
-    with open(__file__, encoding="utf-8") as source:
-        text = source.read()
-    missing = {reason.name for reason in Refusal if f"Refusal.{reason.name}" not in text}
-    assert {name for name in missing if not name.startswith(beats)} == {"BEYOND_WINDOW", "WINDOW_FULL"}
+def test_every_refusal_has_been_seen() -> None:
+    """Each reason occurs in a test: of messages and their windows here and in test_replay, of the rest elsewhere."""
+    here, daemon = Path(__file__).parent, Path(__file__).parents[1] / "daemon"
+    files = ("test_replay.py", "test_beats.py")
+    sources = (Path(__file__), *(here / name for name in files), daemon / "test_beats.py", daemon / "test_trusting.py")
+    text = "".join(source.read_text(encoding="utf-8") for source in sources)
+    assert {reason.name for reason in Refusal if f"Refusal.{reason.name}" not in text} == set()

@@ -1,0 +1,115 @@
+# Copyright (c) Beemesh contributors
+# GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""beemesh_node and beemesh_node_info, with a program in the place of beectl."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.beemesh.mesh.plugins.modules import beemesh_node, beemesh_node_info
+
+POD = {"namespace": "default", "pod": "web-x", "workload": "web"}
+
+
+def node(closed=False, status="True", name="oak"):
+    spec = {"unschedulable": True} if closed else {}
+    conditions = [{"type": "Ready", "status": status, "message": "Podman does not answer"}]
+    return {"kind": "Node", "metadata": {"name": name}, "spec": spec, "status": {"conditions": conditions}}
+
+
+class TestCordon:
+    @pytest.mark.parametrize(
+        ("state", "verb", "closed"), [("cordoned", "cordon", False), ("uncordoned", "uncordon", True)]
+    )
+    def test_changes_once(self, play, mesh, state, verb, closed):
+        mesh.says("get", node(closed))
+        mesh.says(verb, {"machines": [{"machine": "oak", "changed": True}]})
+        answer = play(beemesh_node, name="oak", state=state)
+        assert answer["changed"]
+        assert answer["node"]["spec"]["unschedulable"] is not closed
+        assert answer["diff"]["before"] == {"unschedulable": closed, "pods": []}
+        assert answer["diff"]["after"] == {"unschedulable": not closed, "pods": []}
+        assert mesh.words == ["get machines oak -o json", f"{verb} oak -o json"]
+        mesh.says("get", node(not closed))
+        assert not play(beemesh_node, name="oak", state=state)["changed"]
+
+    def test_check_mode_only_looks(self, play, mesh):
+        mesh.says("get", node())
+        assert play(beemesh_node, check=True, name="oak", state="cordoned")["changed"]
+        assert mesh.words == ["get machines oak -o json"]
+
+    def test_waits_until_it_is_ready_again(self, play, mesh):
+        mesh.says("uncordon", {"machines": []})
+        mesh.says("get", node(closed=True))
+        mesh.says("get", node(closed=True, status="False"), once=True)
+        mesh.says("get", node(closed=True), once=True)
+        answer = play(beemesh_node, name="oak", state="uncordoned", wait=True, wait_sleep=0, wait_timeout=5)
+        assert answer["node"]["status"]["conditions"][0]["status"] == "True"
+        assert len([words for words in mesh.words if "get" in words]) == 3
+
+    def test_a_stranger_is_named(self, play, mesh):
+        mesh.says("get", rc=1, err="error: not found: node/oak\n")
+        assert "oak is no member" in play(beemesh_node, fails=True, name="oak", state="cordoned")["msg"]
+
+
+class TestDrain:
+    def test_tells_what_moved_and_where(self, play, mesh):
+        mesh.says("get", node())
+        mesh.says("drain", {"machine": "oak", "pods": [{**POD, "now": ["elm"]}]})
+        mesh.says("--dry-run", {"pods": [POD], "dryRun": True})
+        options = {"grace_period": 5, "force": True}
+        answer = play(beemesh_node, name="oak", state="drained", wait_timeout=9, drain_options=options)
+        assert answer["changed"]
+        assert answer["pods"] == [{**POD, "now": ["elm"]}]
+        assert answer["diff"]["before"]["pods"] == ["default/web-x"]
+        assert mesh.words[-1] == "drain oak --timeout 9s --grace-period 5 --force -o json"
+
+    def test_a_drained_machine_is_ok(self, play, mesh):
+        mesh.says("get", node(closed=True))
+        mesh.says("drain", {"machine": "oak", "pods": []})
+        assert not play(beemesh_node, name="oak", state="drained")["changed"]
+
+    def test_check_mode_tells_what_would_move(self, play, mesh):
+        mesh.says("get", node(closed=True))
+        mesh.says("drain", {"pods": [POD], "dryRun": True})
+        answer = play(beemesh_node, check=True, name="oak", state="drained")
+        assert (answer["changed"], answer["pods"]) == (True, [POD])
+        assert all("--dry-run" in words for words in mesh.words if "drain" in words)
+
+    def test_what_is_not_over_in_time_fails(self, play, mesh):
+        mesh.says("get", node())
+        mesh.says("drain", rc=4, err="error: node/oak: after 9 s not drained: default/web-x\n")
+        mesh.says("--dry-run", {"pods": [POD]})
+        answer = play(beemesh_node, fails=True, name="oak", state="drained")
+        assert answer["reason"] == "timeout"
+        assert "not drained" in answer["msg"]
+
+    def test_options_of_a_drain_are_for_a_drain(self, play, mesh):
+        play(beemesh_node, fails=True, name="oak", state="cordoned", drain_options={"force": True})
+        assert mesh.calls == []
+
+
+class TestReady:
+    def test_waits_and_says_why_it_waited_in_vain(self, play, mesh):
+        mesh.says("get", node(status="False"))
+        answer = play(beemesh_node, fails=True, name="oak", state="ready", wait_timeout=1, wait_sleep=1)
+        assert answer["reason"] == "timeout"
+        assert "Ready is False (Podman does not answer)" in answer["msg"]
+        mesh.says("get", node())
+        assert not play(beemesh_node, name="oak", state="ready")["changed"]
+
+
+class TestInfo:
+    def test_lists_and_selects(self, play, mesh):
+        mesh.says("get", {"kind": "List", "items": [node(), node(name="elm")]})
+        answer = play(beemesh_node_info, label_selectors=["class=iot", "region!=eu"])
+        assert [each["metadata"]["name"] for each in answer["resources"]] == ["oak", "elm"]
+        assert mesh.words == ["get machines -l class=iot,region!=eu -o json"]
+        mesh.says("get", rc=1, err="error: not found: node/fir\n")
+        assert play(beemesh_node_info, name="fir")["resources"] == []
+
+    def test_waits_for_all_of_them(self, play, mesh):
+        mesh.says("get", {"kind": "List", "items": [node(), node(name="elm", status="Unknown")]})
+        answer = play(beemesh_node_info, fails=True, wait=True, wait_timeout=1, wait_sleep=1)
+        assert "elm: Ready is Unknown" in answer["msg"]
+        assert len(answer["resources"]) == 2
