@@ -44,6 +44,7 @@ from beemesh_node.protocol.root import MachineProfile, MeshRoot, OperatorProfile
 from beemesh_node.protocol.trust import TrustStore
 
 _FIRST_EPOCH = 1
+_EARLIER_AT_MOST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ def issue(
                 "not lost, it goes on being a member until its certificate expires."
             )
         certificate = root.issue(request, profile, now_ms(), machine_id=machine_id)
-        entries[_key(profile)] = _entry(store.verify_chain(certificate), certificate)
+        entries[_key(profile)] = _entry(store.verify_chain(certificate), certificate, entries.get(_key(profile)))
     return certificate
 
 
@@ -195,15 +196,21 @@ def record(context: Context, certificate: Certificate, raw: bytes) -> None:
     """Note a certificate in the ledger."""
     kind = "machine" if certificate.role is Role.MACHINE else "operator"
     with _ledger(context) as entries:
-        entries[f"{kind}/{certificate.name}"] = _entry(certificate, raw)
+        key = f"{kind}/{certificate.name}"
+        entries[key] = _entry(certificate, raw, entries.get(key))
 
 
 def _key(profile: Profile) -> str:
     return f"{'machine' if isinstance(profile, MachineProfile) else 'operator'}/{profile.name}"
 
 
-def _entry(certificate: Certificate, raw: bytes) -> dict[str, Any]:
+def _entry(certificate: Certificate, raw: bytes, before: dict[str, Any] | None) -> dict[str, Any]:
+    """What the ledger says of a certificate, with the serials of those that it replaces."""
+    earlier: list[int] = []
+    if before is not None and before["machine_id"] == certificate.machine_id:
+        earlier = [*before.get("earlier", []), before["serial"]][-_EARLIER_AT_MOST:]
     return {
+        "earlier": earlier,
         "machine_id": certificate.machine_id,
         "peer_id": certificate.peer_id,
         "fingerprint": fingerprint_of(raw).hex(),
