@@ -45,6 +45,7 @@ from beemesh_node.protocol.root import MachineProfile, MeshRoot, OperatorProfile
 from beemesh_node.protocol.trust import TrustStore
 
 _FIRST_EPOCH = 1
+_EARLIER_AT_MOST = 16
 _ANSWERED = ("request", "bundle")
 """Of an entry of the ledger: SHA-256 of the request that was answered, and of the bundle that answered it."""
 
@@ -202,7 +203,8 @@ def issue(
             lifetime_ms=None if chosen.not_after is None else chosen.not_after - now,
             not_before_ms=chosen.not_before,
         )
-        entries[ledger_key(profile)] = _entry(store.verify_chain(certificate), certificate)
+        key = ledger_key(profile)
+        entries[key] = _entry(store.verify_chain(certificate), certificate, entries.get(key))
     return certificate
 
 
@@ -222,11 +224,12 @@ def record(context: Context, certificate: Certificate, raw: bytes) -> None:
     """Note a certificate in the ledger."""
     kind = "machine" if certificate.role is Role.MACHINE else "operator"
     with _ledger(context) as entries:
-        before = entries.get(f"{kind}/{certificate.name}", {})
+        key = f"{kind}/{certificate.name}"
+        before = entries.get(key, {})
         # A renewal answers the same request as before.
         same = before.get("peer_id") == certificate.peer_id
-        answered = {key: before[key] for key in _ANSWERED if same and key in before}
-        entries[f"{kind}/{certificate.name}"] = {**_entry(certificate, raw), **answered}
+        answered = {fact: before[fact] for fact in _ANSWERED if same and fact in before}
+        entries[key] = {**_entry(certificate, raw, before or None), **answered}
 
 
 def ledger_key(profile: Profile) -> str:
@@ -234,8 +237,13 @@ def ledger_key(profile: Profile) -> str:
     return f"{'machine' if isinstance(profile, MachineProfile) else 'operator'}/{profile.name}"
 
 
-def _entry(certificate: Certificate, raw: bytes) -> dict[str, Any]:
+def _entry(certificate: Certificate, raw: bytes, before: dict[str, Any] | None) -> dict[str, Any]:
+    """What the ledger says of a certificate, with the serials of those that it replaces."""
+    earlier: list[int] = []
+    if before is not None and before["machine_id"] == certificate.machine_id:
+        earlier = [*before.get("earlier", []), before["serial"]][-_EARLIER_AT_MOST:]
     return {
+        "earlier": earlier,
         "machine_id": certificate.machine_id,
         "peer_id": certificate.peer_id,
         "fingerprint": fingerprint_of(raw).hex(),

@@ -110,7 +110,8 @@ def _known(context: Context, mesh: Mesh) -> tuple[_Known, ...]:
     if context.ledger.is_file():
         for key, entry in issued(context).items():
             kind, _, name = key.partition("/")
-            known.append(_Known(kind, name, MachineId(entry["machine_id"]), int(entry["serial"])))
+            serials = (entry["serial"], *entry.get("earlier", ()))
+            known += [_Known(kind, name, MachineId(entry["machine_id"]), int(serial)) for serial in serials]
     for machine in mesh.session.machines.values():
         try:
             certificate = mesh.chain(machine.certificate)

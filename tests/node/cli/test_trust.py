@@ -308,6 +308,10 @@ class TestKeysOfAMachine:
         assert new.identity.peer.peer_id != old.identity.peer.peer_id
         assert not (state / "machine.key.next").exists()
         assert generate_keys(state).changed is False
+        (revoked,) = beectl.json("cert", "revoke", second["replaced"])["revoked"]
+        assert (revoked["name"], revoked["machine_id"], revoked["serial"]) == (
+            "web1", first["machine_id"], first["serial"]
+        )  # fmt: skip
 
     def test_the_old_ones_stay_in_use_until_the_answer_comes(self, beectl, mesh, context, tmp_path):
         _, state = join(beectl, context, tmp_path, "web1")
