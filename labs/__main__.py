@@ -198,14 +198,16 @@ def down() -> None:
 
 @lab.command()
 @click.option("--no-lab", is_flag=True, help="Only what needs no machines.")
-def test(no_lab: bool) -> None:
-    """Run every test: style, types, imports, the node's own, machines of a lab, Molecule."""
+@click.option("--all", "everything", is_flag=True, help="Also the tests on real meshes that take minutes each.")
+def test(no_lab: bool, everything: bool) -> None:
+    """Run the tests: style, types, imports, the node's own, the collection's gates, machines of a lab, Molecule."""
     hosts.prepare_podman(_install(testing=True))
+    meshes = (*suite.GATES, *suite.integration(long=everything))
     if no_lab:
-        suite.run(suite.QUICK, suite.INTEGRATION)
+        suite.run(suite.QUICK, meshes)
         return
     _prepare()
-    suite.run((*suite.QUICK, *suite.MOLECULE), suite.INTEGRATION, suite.LAB)
+    suite.run(suite.QUICK, meshes, (*suite.LAB, *suite.MOLECULE))
 
 
 lab.add_command(simulate)

@@ -50,17 +50,20 @@ QUICK = (
     Check("Types of the lab", ("mypy", "labs", "roles/node/files/release.py")),
     Check("Import rules", ("lint-imports",)),
     Check("Ansible", ("ansible-lint", "--offline", "--profile", "production", *_ANSIBLE)),
-    Check("Gates of the collection", ("python", "-m", "labs.gates")),
     Check("Node", (*_PYTEST, "tests/node", f"--ignore={_REAL_MESHES}")),
 )
-INTEGRATION = (Check("Integration", (*_PYTEST, _REAL_MESHES)),)
-LAB = (Check("Lab", (*_PYTEST, "tests/lab")),)
-SHORT = ("default", "failover")
+GATES = (Check("Gates of the collection", ("python", "-m", "labs.gates")),)
+SHORT = ("failover",)
 """The scenarios that are part of every run; `./lab molecule --all` has all of them."""
 
 
-def _scenarios(names: Sequence[str]) -> tuple[Check, ...]:
-    return tuple(Check(f"Scenario {name}", ("molecule", "test", "--scenario-name", name), _MOLECULE) for name in names)
+def integration(*, long: bool) -> tuple[Check, ...]:
+    """Real meshes on this computer; `long` adds the tests that take minutes each."""
+    chosen = () if long else ("-m", "not long")
+    return (Check("Integration", (*_PYTEST, *chosen, _REAL_MESHES)),)
+
+
+LAB = (Check("Lab", (*_PYTEST, "tests/lab")),)
 
 
 MOLECULE = _scenarios(SHORT)

@@ -14,6 +14,8 @@ from tests.node.integration.manifests import deployment
 from tests.node.integration.project import DATABASE_PASSWORD, Project
 from tests.node.runtime.podman_service import IMAGE
 
+pytestmark = pytest.mark.long
+
 WORKLOAD = "beemesh.mesh.beemesh_workload"
 _OF_EXAMPLES = ("docker.io/library/busybox:1.37", "docker.io/library/busybox:1.37.0")
 

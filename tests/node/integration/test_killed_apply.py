@@ -8,6 +8,8 @@ import subprocess
 import time
 from typing import Any
 
+import pytest
+
 from beemesh_node.messaging.directory import Contact
 from beemesh_node.protocol.messages import ListReply, ListRequest, Resource, WorkloadEntry
 from beemesh_node.protocol.record import open_record
@@ -16,6 +18,8 @@ from tests.node.integration.manifests import deployment
 from tests.node.integration.mesh import Operator
 from tests.node.integration.shared import SharedMesh
 from tests.node.integration.waiting import until
+
+pytestmark = pytest.mark.long
 
 SEEDS = 15
 RUNNING = ("w0", "w5", "w10", "untouched")

@@ -14,6 +14,8 @@ from tests.node.integration.machine import Machine
 from tests.node.integration.mesh import Operator
 from tests.node.integration.waiting import until
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def back_to_use(grove: Grove) -> Any:
