@@ -63,6 +63,10 @@ def integration(*, long: bool) -> tuple[Check, ...]:
     return (Check("Integration", (*_PYTEST, *chosen, _REAL_MESHES)),)
 
 
+def _scenarios(names: Sequence[str]) -> tuple[Check, ...]:
+    return tuple(Check(f"Scenario {name}", ("molecule", "test", "--scenario-name", name), _MOLECULE) for name in names)
+
+
 LAB = (Check("Lab", (*_PYTEST, "tests/lab")),)
 
 
