@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from beemesh_node.protocol.certificate import Certificate, Role
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import ClaimReport, ListReply, ListRequest, Resource
-from beemesh_node.protocol.revocation import Revocation, Revocations
+from beemesh_node.protocol.revocation import Revocation
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PREFIXES = {"machine": "machine", "machines": "machine", "node": "machine", "operator": "operator", "serial": "serial"}
@@ -267,9 +267,9 @@ def owned_by(seen: Survey, suspects: Sequence[Suspect]) -> list[Declaration]:
     ]
 
 
-def is_revoked(suspect: Suspect, revocations: Revocations) -> bool:
-    """Whether the lists say so already. A serial says the same with and without the id of its member."""
-    keys = {entry.key for entry in revocations.entries}
+def is_among(suspect: Suspect, entries: Iterable[Revocation]) -> bool:
+    """Whether these say so already. A serial says the same with and without the id of its member."""
+    keys = {entry.key for entry in entries}
     return suspect.key in keys or (suspect.serial != 0 and suspect.serial in {serial for _, serial in keys})
 
 

@@ -19,12 +19,14 @@ from beemesh_node.crypto import SUITE, SigningKey
 from beemesh_node.protocol.certificate import Certificate, fingerprint_of
 from beemesh_node.protocol.encryption import epoch_id
 from beemesh_node.protocol.errors import ProtocolError
+from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.join import SECRET_SIZE
 from beemesh_node.protocol.messages import TrustNews, TrustReply
 from beemesh_node.protocol.revocation import (
     REVOKE_VERB,
     Revocation,
     RevocationList,
+    Revocations,
     open_list,
     sift,
     sign_list,
@@ -41,6 +43,8 @@ class Author:
     issuer: bytes
     certificate: bytes = field(default=b"", repr=False)
     """An operator's own."""
+    member: MachineId | None = None
+    """An operator's id; None for a root."""
 
     @classmethod
     def of_root(cls, root: MeshRoot) -> Author:
@@ -56,7 +60,7 @@ class Author:
                 f"the verb {REVOKE_VERB} in every namespace"
             )
         raw = operator.certificate_bytes
-        return cls(operator.identity.signing, fingerprint_of(raw), raw)
+        return cls(operator.identity.signing, fingerprint_of(raw), raw, operator.certificate.machine_id)
 
 
 def root_for_lists(context: Context, loaded: ContextSettings, by: str | None) -> MeshRoot | None:
@@ -135,6 +139,14 @@ def believed(mesh: Mesh, machine: str) -> Certificate | None:
     return certificate if mesh.operator.trust.believes(certificate) else None
 
 
+def carried(revocations: Revocations, author: Author, added: Iterable[Revocation]) -> tuple[Revocation, ...]:
+    """What the next list repeats of those in force: a root's all but what falls with those it revokes by this.
+
+    An operator's repeats its own words and the roots': another operator's must not outlive that one's fall by it.
+    """
+    return revocations.outlasting(added) if author.member is None else revocations.said_by(author.member)
+
+
 def new_epoch(context: Context, mesh: Mesh, author: Author, added: Iterable[Revocation]) -> None:
     """Sign the next list, with what was revoked before and what is `added`, and keep it and its secret in the context.
 
@@ -142,7 +154,8 @@ def new_epoch(context: Context, mesh: Mesh, author: Author, added: Iterable[Revo
     """
     trust = mesh.operator.trust
     secret = secrets.token_bytes(SECRET_SIZE)
-    entries = {entry.key: entry for entry in (*trust.revocations.entries, *added)}
+    given = tuple(added)
+    entries = {entry.key: entry for entry in (*carried(trust.revocations, author, given), *given)}
     content = RevocationList(
         suite=SUITE,
         mesh_id=trust.mesh_id,

@@ -184,10 +184,21 @@ class Revocations:
     @property
     def entries(self) -> tuple[Revocation, ...]:
         """All that is revoked, the earliest word on each, in the order of time."""
-        first: dict[tuple[MachineId, int], Revocation] = {}
-        for entry in sorted((e for each in self.lists for e in each.content.entries), key=_by_time):
-            first.setdefault(entry.key, entry)
-        return tuple(first.values())
+        return _earliest(self.lists)
+
+    def outlasting(self, added: Iterable[Revocation]) -> tuple[Revocation, ...]:
+        """Those entries that stay in force once a root revokes also what is `added`.
+
+        What only those have revoked who are ousted by it does not: a root that took it into its own list would make it
+        its own word, and what a thief said of others would hold for good.
+        """
+        said = (entry.key for each in self.lists if each.signer is None for entry in each.content.entries)
+        ousted = _Keys((*said, *(entry.key for entry in added)))
+        return _earliest(each for each in self.lists if each.signer is None or not ousted.names(each.signer))
+
+    def said_by(self, author: MachineId | None) -> tuple[Revocation, ...]:
+        """Those entries that stand in lists of roots or of this operator: no other operator's fall makes them void."""
+        return _earliest(each for each in self.lists if each.signer is None or each.author == author)
 
     @property
     def digest(self) -> bytes:
@@ -280,6 +291,13 @@ def sift(
                 if len(errors) == MAX_BAD:
                     break
     return genuine, errors
+
+
+def _earliest(lists: Iterable[SignedList]) -> tuple[Revocation, ...]:
+    first: dict[tuple[MachineId, int], Revocation] = {}
+    for entry in sorted((e for each in lists for e in each.content.entries), key=_by_time):
+        first.setdefault(entry.key, entry)
+    return tuple(first.values())
 
 
 def _by_time(entry: Revocation) -> tuple[int, MachineId, int, str, str]:

@@ -56,7 +56,7 @@ def revoke(
     from beemesh_node.cli.revoking import (
         find_superseded,
         find_suspects,
-        is_revoked,
+        is_among,
         owned_by,
         peers_of,
         revocation,
@@ -64,7 +64,7 @@ def revoke(
         what_they_held,
     )
     from beemesh_node.cli.survey import survey
-    from beemesh_node.cli.trusting import Author, learn, new_epoch, root_for_lists, tell
+    from beemesh_node.cli.trusting import Author, carried, learn, new_epoch, root_for_lists, tell
 
     if bool(members) == superseded:
         raise InvalidInputError("give names, ids or serials, or --superseded")
@@ -76,7 +76,11 @@ def revoke(
         await learn(mesh)
         trust = mesh.operator.trust
         suspects, left = find_superseded(context, mesh) if superseded else (find_suspects(context, mesh, members), ())
-        fresh = [suspect for suspect in suspects if not is_revoked(suspect, trust.revocations)]
+        # What only another operator has revoked is said once more: with that operator's fall it would be void.
+        fresh = [each for each in suspects if not is_among(each, trust.revocations.said_by(author.member))]
+        added = [revocation(suspect, mesh.session.mesh_time_ms, reason) for suspect in fresh]
+        stays = {entry.key for entry in (*carried(trust.revocations, author, added), *added)}
+        void = [entry for entry in trust.revocations.entries if entry.key not in stays] if root is not None else []
         exposed = await what_they_held(mesh, suspects)
         seen = await survey(mesh.session, mesh.chain)
         owned = owned_by(seen, suspects)
@@ -86,13 +90,14 @@ def revoke(
             "revoked": [{**suspect.facts, "changed": suspect in fresh} for suspect in suspects],
             "exposed": [each.facts for each in exposed],
         }
+        if void:
+            facts["void"] = [{"name": each.name, "machine_id": each.machine_id, "serial": each.serial} for each in void]
         if superseded:
             facts["in_use"] = [suspect.facts for suspect in left]
         if dry_run:
             again = ["/".join((each.key[0], each.key[1].lower(), each.key[2])) for each in owned]
             return {**facts, "told": [], "untold": [], "signed_again": again, "not_signed_again": {}}
         if fresh:
-            added = [revocation(suspect, mesh.session.mesh_time_ms, reason) for suspect in fresh]
             new_epoch(context, mesh, author, added)
         told = await tell(mesh, context)
         done, failed = await sign_again(mesh, owned)
@@ -143,6 +148,11 @@ def _text(facts: dict[str, Any], *, dry_run: bool) -> str:
         done = ("would be revoked" if dry_run else "revoked") if each["changed"] else "was revoked already"
         serial = f" certificate {each['serial']}" if each["serial"] else ""
         lines.append(f"{each['kind']}/{each['name'] or each['machine_id']}{serial} {done}")
+    for each in facts.get("void", ()):
+        what = f"certificate {each['serial']} of " if each["serial"] else ""
+        lines.append(
+            f"{what}{each['name'] or each['machine_id']} is a member again: only who falls by this had revoked it"
+        )
     for each in facts.get("in_use", ()):
         lines.append(
             f"{each['kind']}/{each['name']} certificate {each['serial']} is in use: have it join with its new keys, "

@@ -254,6 +254,66 @@ class TestOperators:
         assert [each.signer for each in trust_of(context).revocations.lists] == [None], "the root's covers it"
 
 
+class TestThief:
+    """An operator with the verb `revoke`, whose keys were stolen, against the others; the root decides."""
+
+    @pytest.fixture
+    def operator(self, beectl, mesh, context, tmp_path):
+        """Makes an operator with every right; its directory."""
+
+        def make(name):
+            place, mesh_id = tmp_path / name, ContextSettings.load(context).mesh_id
+            beectl("keys", "request", "--dir", place, "--mesh", mesh_id, "--out", tmp_path / "r")
+            beectl(
+                *("cert", "operator", "--request", tmp_path / "r", "--name", name, "--namespace", "*"),
+                *("--verb", "*", "--out", tmp_path / "b"),
+            )
+            beectl("mesh", "join", "--dir", place, "--bundle", tmp_path / "b")
+            (tmp_path / "r").unlink()
+            return place
+
+        return make
+
+    def id_of(self, context, name):
+        return authority.issued(context)[f"operator/{name}"]["machine_id"]
+
+    def test_what_it_revoked_is_void_once_the_root_revokes_it(self, beectl, mesh, context, operator):
+        thief, honest = operator("thief"), operator("honest")
+        beectl("cert", "revoke", self.id_of(context, "honest"), "m3", "--dir", thief)
+        assert [each.name for each in mesh.named("m1").believes.revocations.entries] == ["", "m3"]
+        would = beectl.json("cert", "revoke", "thief", "--dry-run")
+        facts = beectl.json("cert", "revoke", "thief")
+        assert sorted(each["machine_id"] for each in facts["void"]) == sorted(
+            (self.id_of(context, "honest"), mesh.named("m3").machine)
+        )
+        assert would["void"] == facts["void"]
+        for lists in (trust_of(context).revocations, mesh.named("m1").believes.revocations):
+            assert [each.name for each in lists.entries] == ["thief"]
+        assert "m3" in beectl("get", "machines", "--dir", honest).stdout
+
+    def test_what_the_root_names_beside_it_stays(self, beectl, mesh, context, operator):
+        thief = operator("thief")
+        beectl("cert", "revoke", "m3", "--dir", thief)
+        facts = beectl.json("cert", "revoke", "thief", "m3")
+        assert "void" not in facts
+        assert {each.name for each in trust_of(context).revocations.entries} == {"thief", "m3"}
+
+    def test_what_the_root_confirmed_before_stays(self, beectl, mesh, context, operator):
+        thief = operator("thief")
+        beectl("cert", "revoke", "m3", "--dir", thief)
+        assert beectl.json("cert", "revoke", "m3")["changed"] is True, "the root has not said it yet"
+        assert beectl.json("cert", "revoke", "m3")["changed"] is False
+        beectl("cert", "revoke", "thief")
+        assert {each.name for each in trust_of(context).revocations.entries} == {"thief", "m3"}
+
+    def test_another_operator_does_not_make_its_words_last(self, beectl, mesh, context, operator):
+        thief, honest = operator("thief"), operator("honest")
+        beectl("cert", "revoke", "m3", "--dir", thief)
+        beectl("cert", "revoke", "m2", "--dir", honest)
+        beectl("cert", "revoke", "thief")
+        assert {each.name for each in trust_of(context).revocations.entries} == {"thief", "m2"}
+
+
 class TestRoot:
     def test_the_way_from_one_to_the_next(self, beectl, mesh, context, hello, tmp_path):
         beectl("apply", "-f", hello)
