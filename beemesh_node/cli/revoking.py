@@ -39,6 +39,8 @@ class Suspect:
     machine_id: MachineId
     serial: int = 0
     """Of the one certificate that is meant; 0: the member with all its certificates."""
+    not_after: int = 0
+    """As `Revocation.not_after`."""
 
     @property
     def title(self) -> str:
@@ -78,6 +80,7 @@ class _Known:
     name: str
     machine_id: MachineId
     serial: int
+    not_after: int = 0
 
 
 def find_suspects(context: Context, mesh: Mesh, words: Sequence[str]) -> tuple[Suspect, ...]:
@@ -109,7 +112,7 @@ def find_superseded(context: Context, mesh: Mesh) -> tuple[tuple[Suspect, ...], 
     free: list[Suspect] = []
     left: list[Suspect] = []
     for each in to_be_revoked(issued(context), mesh.operator.trust.revocations):
-        suspect = Suspect(each.kind, each.name, each.machine_id, each.serial)
+        suspect = _certificate(_Known(each.kind, each.name, each.machine_id, each.serial, each.not_after))
         (left if each.peer_id in in_use else free).append(suspect)
     return tuple(free), tuple(left)
 
@@ -132,8 +135,10 @@ def _known(context: Context, mesh: Mesh) -> tuple[_Known, ...]:
     if context.ledger.is_file():
         for key, entry in issued(context).items():
             kind, _, name = key.partition("/")
-            known.append(_Known(kind, name, MachineId(entry["machine_id"]), int(entry["serial"])))
-        known += [_Known(old.kind, old.name, old.machine_id, old.serial) for old in superseded(issued(context))]
+            known.append(_Known(kind, name, MachineId(entry["machine_id"]), entry["serial"], entry["not_after"]))
+        known += [
+            _Known(old.kind, old.name, old.machine_id, old.serial, old.not_after) for old in superseded(issued(context))
+        ]
     for machine in mesh.session.machines.values():
         try:
             certificate = mesh.chain(machine.certificate)
@@ -149,7 +154,14 @@ def _known(context: Context, mesh: Mesh) -> tuple[_Known, ...]:
 
 def _of(certificate: Certificate) -> _Known:
     kind = MACHINE if certificate.role is Role.MACHINE else OPERATOR
-    return _Known(kind, certificate.name, certificate.machine_id, certificate.serial)
+    return _Known(kind, certificate.name, certificate.machine_id, certificate.serial, certificate.not_after)
+
+
+def _certificate(known: _Known) -> Suspect:
+    # What an operator signed is believed also after its certificate's end, so that its revocation must never end.
+    return Suspect(
+        known.kind, known.name, known.machine_id, known.serial, known.not_after if known.kind == MACHINE else 0
+    )
 
 
 def _find(word: str, known: Sequence[_Known]) -> Suspect:
@@ -168,7 +180,7 @@ def _find(word: str, known: Sequence[_Known]) -> Suspect:
     if name.isdecimal() and kind in ("", "serial"):
         holder = next((each for each in known if each.serial == int(name)), None)
         if holder is not None:
-            return Suspect(holder.kind, holder.name, holder.machine_id, holder.serial)
+            return _certificate(holder)
         if not 0 < int(name) < 1 << 63:
             raise InvalidInputError(f"{name} is no serial")
         return Suspect(CERTIFICATE, "", MachineId(""), int(name))
@@ -276,6 +288,6 @@ def is_among(suspect: Suspect, entries: Iterable[Revocation]) -> bool:
 def revocation(suspect: Suspect, now_ms: int, reason: str) -> Revocation:
     """What the list says of a member. Raises `CliError` for a reason that no list may give."""
     try:
-        return Revocation(suspect.machine_id, suspect.serial, suspect.name, now_ms, reason)
+        return Revocation(suspect.machine_id, suspect.serial, suspect.name, now_ms, reason, suspect.not_after)
     except ValueError as error:
         raise InvalidInputError(str(error)) from None

@@ -156,20 +156,28 @@ def new_epoch(context: Context, mesh: Mesh, author: Author, added: Iterable[Revo
     secret = secrets.token_bytes(SECRET_SIZE)
     given = tuple(added)
     entries = {entry.key: entry for entry in (*carried(trust.revocations, author, given), *given)}
-    content = RevocationList(
-        suite=SUITE,
-        mesh_id=trust.mesh_id,
-        issuer=author.issuer,
-        number=trust.revocations.number + 1,
-        entries=tuple(entries.values()),
-        epoch=epoch_id(secret),
-        issued_at=mesh.session.mesh_time_ms,
-    )
-    raw = sign_list(content, author.key, author.certificate)
+    issued_at = mesh.session.mesh_time_ms
+    if author.member is None:
+        by_roots = (each.content.issued_at for each in trust.revocations.lists if each.signer is None)
+        issued_at = max(issued_at, *by_roots, 0)
+        entries = {key: entry for key, entry in entries.items() if not entry.over(issued_at)}
     try:
+        content = RevocationList(
+            suite=SUITE,
+            mesh_id=trust.mesh_id,
+            issuer=author.issuer,
+            number=trust.revocations.number + 1,
+            entries=tuple(entries.values()),
+            epoch=epoch_id(secret),
+            issued_at=issued_at,
+        )
+        raw = sign_list(content, author.key, author.certificate)
         merged = trust.revocations.merged([open_list(raw, trust)])
-    except ProtocolError as error:
-        raise InvalidInputError(f"the list cannot be made: {error}") from error
+    except (ProtocolError, ValueError) as error:
+        raise InvalidInputError(
+            f"the list cannot be made: {error}. Nothing has changed. Certificates of machines leave the root's list some "
+            "time after their end, members never do: revoke fewer at a time, or move the others into a new mesh"
+        ) from error
     Epoch(content.number, secret).save(context)
     trust.heed(merged)
     save_trust(context, trust)
