@@ -175,8 +175,8 @@ def new_epoch(context: Context, mesh: Mesh, author: Author, added: Iterable[Revo
         merged = trust.revocations.merged([open_list(raw, trust)])
     except (ProtocolError, ValueError) as error:
         raise InvalidInputError(
-            f"the list cannot be made: {error}. Nothing has changed. Certificates of machines leave the root's list some "
-            "time after their end, members never do: revoke fewer at a time, or move the others into a new mesh"
+            f"the list cannot be made: {error}. Nothing has changed. Certificates of machines leave the root's list "
+            "some time after their end, members never do: revoke fewer at a time, or move the others into a new mesh"
         ) from error
     Epoch(content.number, secret).save(context)
     trust.heed(merged)

@@ -293,6 +293,19 @@ class TestLimits:
         assert trust_of(context).digest == before
         assert beectl.json("mesh", "rotate-epoch")["epoch"] == 3
 
+    def test_a_root_is_not_added_that_could_not_be_the_only_one(self, beectl, mesh, context, monkeypatch):
+        monkeypatch.setattr("beemesh_node.protocol.trust.MAX_CHAIN", 4)
+        for _ in range(2):
+            beectl("mesh", "root", "add")
+            beectl("cert", "renew", "--all")
+            beectl("mesh", "root", "retire")
+        before = trust_of(context)
+        refused = beectl("mesh", "root", "add", code=ExitCode.FAILURE).stderr
+        assert "nothing has changed, the present root goes on" in refused
+        assert trust_of(context).digest == before.digest == mesh.named("m1").believes.digest
+        assert [each["state"] for each in beectl.json("mesh", "root", "status")["roots"]] == ["signs"]
+        beectl("mesh", "rotate-epoch")
+
 
 class TestThief:
     """An operator with the verb `revoke`, whose keys were stolen, against the others; the root decides."""
