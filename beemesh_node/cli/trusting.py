@@ -178,7 +178,9 @@ def new_epoch(context: Context, mesh: Mesh, author: Author, added: Iterable[Revo
             f"the list cannot be made: {error}. Nothing has changed. Certificates of machines leave the root's list "
             "some time after their end, members never do: revoke fewer at a time, or move the others into a new mesh"
         ) from error
-    Epoch(content.number, secret).save(context)
+    # Secret before list, and the one in force beside it: killed in between, this context goes on with that.
+    before = Epoch.load(context, trust.revocations.top) if context.epoch.is_file() else None
+    Epoch(content.number, secret).save(context, before)
     trust.heed(merged)
     save_trust(context, trust)
 
@@ -188,5 +190,5 @@ def _secrets(context: Context, trust: TrustStore) -> tuple[bytes, ...]:
     top = trust.revocations.top
     if top is None or not context.epoch.is_file():
         return ()
-    secret = Epoch.load(context).secret
-    return (secret,) if epoch_id(secret) == top.content.epoch else ()
+    epoch = Epoch.load(context, top)
+    return (epoch.secret,) if epoch.belongs_to(top) else ()
