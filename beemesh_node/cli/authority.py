@@ -20,6 +20,7 @@ from beemesh_node.cli import passphrase
 from beemesh_node.cli.context import Context, ContextSettings, read_json, write_json, write_text
 from beemesh_node.cli.errors import CliError, InvalidInputError, NotAllowedError
 from beemesh_node.cli.operator import load_trust, read_network_key
+from beemesh_node.cli.superseding import SUPERSEDED, superseded_by
 from beemesh_node.cli.terminal import note
 from beemesh_node.cli.times import now_ms
 from beemesh_node.crypto import generate_kem_key
@@ -41,11 +42,10 @@ from beemesh_node.protocol.request import (
     sign_request,
     verify_request,
 )
+from beemesh_node.protocol.revocation import FIRST_EPOCH, SignedList
 from beemesh_node.protocol.root import MachineProfile, MeshRoot, OperatorProfile, Profile
 from beemesh_node.protocol.trust import TrustStore
 
-_FIRST_EPOCH = 1
-_EARLIER_AT_MOST = 16
 _ANSWERED = ("request", "bundle")
 """Of an entry of the ledger: SHA-256 of the request that was answered, and of the bundle that answered it."""
 
@@ -57,23 +57,39 @@ class Epoch:
     number: int
     secret: bytes
 
-    def save(self, context: Context) -> None:
-        """Write it."""
-        write_json(context.epoch, {"epoch": self.number, "secret": self.secret.hex()})
+    def save(self, context: Context, before: Epoch | None = None) -> None:
+        """Write it, and the one `before` beside it: that is in force until the list of this one is written."""
+        values = {**self._values, "before": before._values} if before is not None else self._values
+        write_json(context.epoch, values)
+
+    @property
+    def _values(self) -> dict[str, Any]:
+        return {"epoch": self.number, "secret": self.secret.hex()}
 
     @classmethod
-    def load(cls, context: Context) -> Epoch:
-        """Read it. Raises `CliError`."""
+    def load(cls, context: Context, top: SignedList | None) -> Epoch:
+        """Read the one that the list `top` names (None: the first), else the newest. Raises `CliError`.
+
+        The newest may be one whose list was never written, since whoever made it was killed in between.
+        """
         try:
             values = read_json(context.epoch)
-            epoch = cls(int(values["epoch"]), bytes.fromhex(values["secret"]))
+            known = [
+                cls(int(each["epoch"]), bytes.fromhex(each["secret"]))
+                for each in (values, values.get("before"))
+                if each is not None
+            ]
         except FileNotFoundError:
             raise InvalidInputError(
                 f"{context.epoch}: missing; sign where the mesh was made, or restore it from a backup"
             ) from None
         except (KeyError, TypeError, ValueError):
             raise InvalidInputError(f"{context.epoch}: damaged; restore it from a backup") from None
-        return epoch
+        return next((each for each in known if each.belongs_to(top)), known[0])
+
+    def belongs_to(self, top: SignedList | None) -> bool:
+        """Whether it is the epoch that this list names; None: the first."""
+        return self.number == FIRST_EPOCH if top is None else epoch_id(self.secret) == top.content.epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +145,7 @@ def _fill(context: Context, name: str, secret: str | None, given: MeshRoot | Non
     write_private(context.operator_certificate, certificate, replace=True)
     write_private(context.trust_bundle, store.dump(), replace=True)
     write_text(context.network_key, secrets.token_hex(SECRET_SIZE) + "\n")
-    Epoch(_FIRST_EPOCH, secrets.token_bytes(SECRET_SIZE)).save(context)
+    Epoch(FIRST_EPOCH, secrets.token_bytes(SECRET_SIZE)).save(context)
     record(context, store.verify_chain(certificate), certificate)
     settings = ContextSettings(name, root.mesh_id.hex())
     settings.save(context)
@@ -203,8 +219,7 @@ def issue(
             lifetime_ms=None if chosen.not_after is None else chosen.not_after - now,
             not_before_ms=chosen.not_before,
         )
-        key = ledger_key(profile)
-        entries[key] = _entry(store.verify_chain(certificate), certificate, entries.get(key))
+        _note(entries, ledger_key(profile), _entry(store.verify_chain(certificate), certificate))
     return certificate
 
 
@@ -224,12 +239,16 @@ def record(context: Context, certificate: Certificate, raw: bytes) -> None:
     """Note a certificate in the ledger."""
     kind = "machine" if certificate.role is Role.MACHINE else "operator"
     with _ledger(context) as entries:
-        key = f"{kind}/{certificate.name}"
-        before = entries.get(key, {})
+        before = entries.get(f"{kind}/{certificate.name}", {})
         # A renewal answers the same request as before.
         same = before.get("peer_id") == certificate.peer_id
-        answered = {fact: before[fact] for fact in _ANSWERED if same and fact in before}
-        entries[key] = {**_entry(certificate, raw, before or None), **answered}
+        answered = {key: before[key] for key in _ANSWERED if same and key in before}
+        _note(entries, f"{kind}/{certificate.name}", {**_entry(certificate, raw), **answered})
+
+
+def _note(entries: dict[str, dict[str, Any]], key: str, fresh: dict[str, Any]) -> None:
+    # In the write that puts the new one there: whoever is killed after it has not lost what is to be revoked.
+    entries[key] = {**fresh, SUPERSEDED: superseded_by(entries.get(key, {}), fresh)}
 
 
 def ledger_key(profile: Profile) -> str:
@@ -237,13 +256,8 @@ def ledger_key(profile: Profile) -> str:
     return f"{'machine' if isinstance(profile, MachineProfile) else 'operator'}/{profile.name}"
 
 
-def _entry(certificate: Certificate, raw: bytes, before: dict[str, Any] | None) -> dict[str, Any]:
-    """What the ledger says of a certificate, with the serials of those that it replaces."""
-    earlier: list[int] = []
-    if before is not None and before["machine_id"] == certificate.machine_id:
-        earlier = [*before.get("earlier", []), before["serial"]][-_EARLIER_AT_MOST:]
+def _entry(certificate: Certificate, raw: bytes) -> dict[str, Any]:
     return {
-        "earlier": earlier,
         "machine_id": certificate.machine_id,
         "peer_id": certificate.peer_id,
         "fingerprint": fingerprint_of(raw).hex(),
@@ -310,10 +324,10 @@ def answer(
         raise InvalidInputError(f"{profile.name}: {error}") from None
     # An operator reads nothing of what is for all members, so the epoch's secret is not for it.
     is_machine = isinstance(profile, MachineProfile)
-    epoch = Epoch.load(context) if is_machine else Epoch(0, bytes(SECRET_SIZE))
     top = store.revocations.top
+    epoch = Epoch.load(context, top) if is_machine else Epoch(0, bytes(SECRET_SIZE))
     # Lists without their secret would make the newcomer believe that it has all there is.
-    complete = top is None or not is_machine or top.content.epoch == epoch_id(epoch.secret)
+    complete = top is None or not is_machine or epoch.belongs_to(top)
     bundle = JoinBundle(
         mesh_id=store.mesh_id,
         issuer=root.root_id,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from beemesh_node.cli.context import Context
 from beemesh_node.cli.errors import CliError, InvalidInputError
 from beemesh_node.cli.gather import gather
 from beemesh_node.cli.mesh import Mesh
+from beemesh_node.cli.superseding import superseded, to_be_revoked
 from beemesh_node.cli.survey import Declaration, Survey, reachable, survey
 from beemesh_node.cli.workload_client import WorkloadClient
 from beemesh_node.membership.closeness import GUARDIANS, key_of_name, position
@@ -37,6 +39,8 @@ class Suspect:
     machine_id: MachineId
     serial: int = 0
     """Of the one certificate that is meant; 0: the member with all its certificates."""
+    not_after: int = 0
+    """As `Revocation.not_after`."""
 
     @property
     def title(self) -> str:
@@ -76,6 +80,7 @@ class _Known:
     name: str
     machine_id: MachineId
     serial: int
+    not_after: int = 0
 
 
 def find_suspects(context: Context, mesh: Mesh, words: Sequence[str]) -> tuple[Suspect, ...]:
@@ -90,6 +95,26 @@ def find_suspects(context: Context, mesh: Mesh, words: Sequence[str]) -> tuple[S
         if suspect.serial == own.serial or (not suspect.serial and suspect.machine_id == own.machine_id):
             raise InvalidInputError(f"{suspect.title} is you: have another operator, or the root's, revoke it")
     return found
+
+
+def find_superseded(context: Context, mesh: Mesh) -> tuple[tuple[Suspect, ...], tuple[Suspect, ...]]:
+    """The certificates for keys that members have replaced: those to be revoked, and those to be left for now.
+
+    These are for keys that a member of the mesh still shows, since it has not joined with the new ones: it would be
+    locked out. Raises `CliError` where there is no ledger.
+    """
+    if not context.ledger.is_file():
+        raise InvalidInputError(f"{context.path} has no ledger of certificates: revoke them where the root is")
+    in_use = {mesh.operator.certificate.peer_id}
+    for machine in mesh.session.machines.values():
+        with contextlib.suppress(ProtocolError):
+            in_use.add(mesh.chain(machine.certificate).peer_id)
+    free: list[Suspect] = []
+    left: list[Suspect] = []
+    for each in to_be_revoked(issued(context), mesh.operator.trust.revocations):
+        suspect = _certificate(_Known(each.kind, each.name, each.machine_id, each.serial, each.not_after))
+        (left if each.peer_id in in_use else free).append(suspect)
+    return tuple(free), tuple(left)
 
 
 def peers_of(context: Context, words: Sequence[str]) -> frozenset[str]:
@@ -110,8 +135,10 @@ def _known(context: Context, mesh: Mesh) -> tuple[_Known, ...]:
     if context.ledger.is_file():
         for key, entry in issued(context).items():
             kind, _, name = key.partition("/")
-            serials = (entry["serial"], *entry.get("earlier", ()))
-            known += [_Known(kind, name, MachineId(entry["machine_id"]), int(serial)) for serial in serials]
+            known.append(_Known(kind, name, MachineId(entry["machine_id"]), entry["serial"], entry["not_after"]))
+        known += [
+            _Known(old.kind, old.name, old.machine_id, old.serial, old.not_after) for old in superseded(issued(context))
+        ]
     for machine in mesh.session.machines.values():
         try:
             certificate = mesh.chain(machine.certificate)
@@ -127,7 +154,14 @@ def _known(context: Context, mesh: Mesh) -> tuple[_Known, ...]:
 
 def _of(certificate: Certificate) -> _Known:
     kind = MACHINE if certificate.role is Role.MACHINE else OPERATOR
-    return _Known(kind, certificate.name, certificate.machine_id, certificate.serial)
+    return _Known(kind, certificate.name, certificate.machine_id, certificate.serial, certificate.not_after)
+
+
+def _certificate(known: _Known) -> Suspect:
+    # What an operator signed is believed also after its certificate's end, so that its revocation must never end.
+    return Suspect(
+        known.kind, known.name, known.machine_id, known.serial, known.not_after if known.kind == MACHINE else 0
+    )
 
 
 def _find(word: str, known: Sequence[_Known]) -> Suspect:
@@ -146,7 +180,7 @@ def _find(word: str, known: Sequence[_Known]) -> Suspect:
     if name.isdecimal() and kind in ("", "serial"):
         holder = next((each for each in known if each.serial == int(name)), None)
         if holder is not None:
-            return Suspect(holder.kind, holder.name, holder.machine_id, holder.serial)
+            return _certificate(holder)
         if not 0 < int(name) < 1 << 63:
             raise InvalidInputError(f"{name} is no serial")
         return Suspect(CERTIFICATE, "", MachineId(""), int(name))
@@ -245,9 +279,15 @@ def owned_by(seen: Survey, suspects: Sequence[Suspect]) -> list[Declaration]:
     ]
 
 
+def is_among(suspect: Suspect, entries: Iterable[Revocation]) -> bool:
+    """Whether these say so already. A serial says the same with and without the id of its member."""
+    keys = {entry.key for entry in entries}
+    return suspect.key in keys or (suspect.serial != 0 and suspect.serial in {serial for _, serial in keys})
+
+
 def revocation(suspect: Suspect, now_ms: int, reason: str) -> Revocation:
     """What the list says of a member. Raises `CliError` for a reason that no list may give."""
     try:
-        return Revocation(suspect.machine_id, suspect.serial, suspect.name, now_ms, reason)
+        return Revocation(suspect.machine_id, suspect.serial, suspect.name, now_ms, reason, suspect.not_after)
     except ValueError as error:
         raise InvalidInputError(str(error)) from None

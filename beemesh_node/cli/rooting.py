@@ -17,8 +17,9 @@ from beemesh_node.cli.times import now_ms
 from beemesh_node.cli.trusting import Author, believed, new_epoch
 from beemesh_node.crypto import generate_signing_key
 from beemesh_node.crypto.keystore import inspect, save_root
+from beemesh_node.protocol.errors import OversizeError
 from beemesh_node.protocol.root import MeshRoot
-from beemesh_node.protocol.trust import MAX_ROOTS
+from beemesh_node.protocol.trust import MAX_CHAIN, MAX_ROOTS, TrustStore
 
 _RETIRED = "root.retired.key"
 
@@ -51,11 +52,29 @@ def prepare_next(context: Context, loaded: ContextSettings, *, encrypt: bool) ->
         roots = (fresh.key.public_key, *trust.roots.values())
         if len(roots) > MAX_ROOTS:
             raise CliError(f"the mesh trusts {len(roots) - 1} roots already: retire one first")
-        trust.adopt(signer.sign_bundle(trust.sequence + 1, now_ms(), roots))
+        bundle = signer.sign_bundle(trust.sequence + 1, now_ms(), roots)
+        _check_room(trust, bundle)
+        trust.adopt(bundle)
         save_trust(context, trust)
         return True
 
     return extend
+
+
+def _check_room(trust: TrustStore, bundle: bytes) -> None:
+    # Found out at `retire`, it would be too late: neither could be ended any more.
+    after = TrustStore(trust.mesh_id, trust.chain)
+    try:
+        after.adopt(bundle)
+    except OversizeError:
+        fits = False
+    else:
+        fits = after.room > 0
+    if not fits:
+        raise CliError(
+            f"the mesh has had so many roots that its chain of {MAX_CHAIN} trust bundles cannot take another one: "
+            "nothing has changed, the present root goes on; for another root set up a new mesh"
+        )
 
 
 def open_next(context: Context, loaded: ContextSettings) -> MeshRoot:

@@ -19,12 +19,14 @@ from beemesh_node.crypto import SUITE, SigningKey
 from beemesh_node.protocol.certificate import Certificate, fingerprint_of
 from beemesh_node.protocol.encryption import epoch_id
 from beemesh_node.protocol.errors import ProtocolError
+from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.join import SECRET_SIZE
 from beemesh_node.protocol.messages import TrustNews, TrustReply
 from beemesh_node.protocol.revocation import (
     REVOKE_VERB,
     Revocation,
     RevocationList,
+    Revocations,
     open_list,
     sift,
     sign_list,
@@ -41,6 +43,8 @@ class Author:
     issuer: bytes
     certificate: bytes = field(default=b"", repr=False)
     """An operator's own."""
+    member: MachineId | None = None
+    """An operator's id; None for a root."""
 
     @classmethod
     def of_root(cls, root: MeshRoot) -> Author:
@@ -56,7 +60,7 @@ class Author:
                 f"the verb {REVOKE_VERB} in every namespace"
             )
         raw = operator.certificate_bytes
-        return cls(operator.identity.signing, fingerprint_of(raw), raw)
+        return cls(operator.identity.signing, fingerprint_of(raw), raw, operator.certificate.machine_id)
 
 
 def root_for_lists(context: Context, loaded: ContextSettings, by: str | None) -> MeshRoot | None:
@@ -135,6 +139,14 @@ def believed(mesh: Mesh, machine: str) -> Certificate | None:
     return certificate if mesh.operator.trust.believes(certificate) else None
 
 
+def carried(revocations: Revocations, author: Author, added: Iterable[Revocation]) -> tuple[Revocation, ...]:
+    """What the next list repeats of those in force: a root's all but what falls with those it revokes by this.
+
+    An operator's repeats its own words and the roots': another operator's must not outlive that one's fall by it.
+    """
+    return revocations.outlasting(added) if author.member is None else revocations.said_by(author.member)
+
+
 def new_epoch(context: Context, mesh: Mesh, author: Author, added: Iterable[Revocation]) -> None:
     """Sign the next list, with what was revoked before and what is `added`, and keep it and its secret in the context.
 
@@ -142,22 +154,33 @@ def new_epoch(context: Context, mesh: Mesh, author: Author, added: Iterable[Revo
     """
     trust = mesh.operator.trust
     secret = secrets.token_bytes(SECRET_SIZE)
-    entries = {entry.key: entry for entry in (*trust.revocations.entries, *added)}
-    content = RevocationList(
-        suite=SUITE,
-        mesh_id=trust.mesh_id,
-        issuer=author.issuer,
-        number=trust.revocations.number + 1,
-        entries=tuple(entries.values()),
-        epoch=epoch_id(secret),
-        issued_at=mesh.session.mesh_time_ms,
-    )
-    raw = sign_list(content, author.key, author.certificate)
+    given = tuple(added)
+    entries = {entry.key: entry for entry in (*carried(trust.revocations, author, given), *given)}
+    issued_at = mesh.session.mesh_time_ms
+    if author.member is None:
+        by_roots = (each.content.issued_at for each in trust.revocations.lists if each.signer is None)
+        issued_at = max(issued_at, *by_roots, 0)
+        entries = {key: entry for key, entry in entries.items() if not entry.over(issued_at)}
     try:
+        content = RevocationList(
+            suite=SUITE,
+            mesh_id=trust.mesh_id,
+            issuer=author.issuer,
+            number=trust.revocations.number + 1,
+            entries=tuple(entries.values()),
+            epoch=epoch_id(secret),
+            issued_at=issued_at,
+        )
+        raw = sign_list(content, author.key, author.certificate)
         merged = trust.revocations.merged([open_list(raw, trust)])
-    except ProtocolError as error:
-        raise InvalidInputError(f"the list cannot be made: {error}") from error
-    Epoch(content.number, secret).save(context)
+    except (ProtocolError, ValueError) as error:
+        raise InvalidInputError(
+            f"the list cannot be made: {error}. Nothing has changed. Certificates of machines leave the root's list "
+            "some time after their end, members never do: revoke fewer at a time, or move the others into a new mesh"
+        ) from error
+    # Secret before list, and the one in force beside it: killed in between, this context goes on with that.
+    before = Epoch.load(context, trust.revocations.top) if context.epoch.is_file() else None
+    Epoch(content.number, secret).save(context, before)
     trust.heed(merged)
     save_trust(context, trust)
 
@@ -167,5 +190,5 @@ def _secrets(context: Context, trust: TrustStore) -> tuple[bytes, ...]:
     top = trust.revocations.top
     if top is None or not context.epoch.is_file():
         return ()
-    secret = Epoch.load(context).secret
-    return (secret,) if epoch_id(secret) == top.content.epoch else ()
+    epoch = Epoch.load(context, top)
+    return (epoch.secret,) if epoch.belongs_to(top) else ()

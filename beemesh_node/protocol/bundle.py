@@ -14,7 +14,8 @@ BUNDLE_KIND: Final = "trust-bundle"
 MAX_ROOTS: Final = 4
 MAX_BUNDLE: Final = 16 * 1024
 """Bytes of a bundle object at most."""
-MAX_DISOWNED: Final = 16
+MAX_DISOWNED: Final = 48
+"""More than there can have been: a chain ends before."""
 
 
 @dataclass(frozen=True, slots=True)

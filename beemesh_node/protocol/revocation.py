@@ -10,15 +10,20 @@ by whoever has it: that it is the right one the list proves, so nothing else has
 Lists merge by union, whoever made them and in whichever order they arrive: a member keeps every list that no later one
 covers, and all of them count. What an operator's list says is void once a root has revoked that operator: of two that
 call each other thieves only a root can tell who is one. The greatest (number, hash of the secret) names the epoch.
+
+So that lists do not grow for ever, a root's list leaves out single certificates of machines that have ended some time
+before it was issued, and covers other lists all the same. When they ended the entries say and when it was issued the
+list says: all members come to the same result, whatever their clocks.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, final
 
 from beemesh_node.crypto import SUITE, SigningKey
@@ -37,6 +42,8 @@ REVOKE_VERB: Final = "revoke"
 MAX_ENTRIES: Final = 2048
 MAX_LIST: Final = 512 * 1024
 """Bytes of a signed list at most: 2048 entries with names and reasons of common length."""
+KEPT_AFTER_END_MS: Final = 30 * 86_400_000
+"""So long an entry stays after its certificate has ended: for machines whose clock is behind."""
 MAX_NAME: Final = 253
 MAX_REASON: Final = 200
 MAX_OF_ONE_SIGNER: Final = 4
@@ -70,10 +77,17 @@ class Revocation:
     revoked_at: int
     """Milliseconds of mesh time, as the signer told it."""
     reason: str
+    not_after: int = 0
+    """When the certificate of a machine ends that `serial` names, ms; 0: not known, or the entry must stay for good.
+
+    It must for members, and for operators' certificates: what these signed is believed also after their end.
+    """
 
     def __post_init__(self) -> None:
         if not self.machine_id and not self.serial:
             raise ValueError("a revocation names a member or a serial")
+        if self.not_after and not self.serial:
+            raise ValueError("only the revocation of one certificate can come to an end")
         if len(self.machine_id) > HASH_SIZE or len(self.name) > MAX_NAME or len(self.reason) > MAX_REASON:
             raise ValueError(f"an id has 32 characters, a name at most {MAX_NAME}, a reason {MAX_REASON}")
         if not (self.name.isprintable() and self.reason.isprintable()):
@@ -83,6 +97,15 @@ class Revocation:
     def key(self) -> tuple[MachineId, int]:
         """What is revoked: two entries with one key say the same."""
         return self.machine_id, self.serial
+
+    @property
+    def end(self) -> float:
+        """`not_after`, infinite for an entry that stays."""
+        return self.not_after or math.inf
+
+    def over(self, issued_at: int) -> bool:
+        """Whether a root's list that is issued then leaves it out."""
+        return self.end + KEPT_AFTER_END_MS <= issued_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +162,21 @@ class SignedList:
         return "" if self.signer is None else self.signer.machine_id
 
     def covers(self, other: SignedList) -> bool:
-        """Whether `other` says nothing any more beside this one. An operator covers its own lists only."""
+        """Whether `other` says nothing any more beside this one. An operator covers its own lists only.
+
+        A root's need not repeat what was over when it was issued. It covers no list of a root that was issued after it:
+        else what is covered would depend on the order in which lists arrive.
+        """
+        issued_at = self.content.issued_at if self.signer is None else 0
         if self.signer is not None and self.author != other.author:
             return False
+        if self.signer is None and other.signer is None and other.content.issued_at > issued_at:
+            return False
         greater = (self.rank, len(self.keys), self.raw) > (other.rank, len(other.keys), other.raw)
-        return greater and self.rank >= other.rank and self.keys >= other.keys
+        if not greater or self.rank < other.rank:
+            return False
+        ends = {entry.key: entry.end for entry in self.content.entries}
+        return all(ends.get(entry.key, 0) >= entry.end for entry in other.content.entries if not entry.over(issued_at))
 
 
 class _Keys:
@@ -158,6 +191,11 @@ class _Keys:
         return certificate.machine_id in self._members or certificate.serial in self._serials
 
 
+def _ousting(entries: Iterable[Revocation]) -> Iterator[tuple[MachineId, int]]:
+    # One that comes to an end is of a machine. If it could make a list void, that would depend on who still holds it.
+    return (entry.key for entry in entries if not entry.not_after)
+
+
 @final
 class Revocations:
     """The lists that count, merged. Immutable: `merged` gives the next state."""
@@ -165,7 +203,7 @@ class Revocations:
     def __init__(self, lists: Iterable[SignedList] = ()) -> None:
         """Take the union of lists, without those that others cover or that are void."""
         unique = {each.raw: each for each in lists}.values()
-        ousted = _Keys(entry.key for each in unique if each.signer is None for entry in each.content.entries)
+        ousted = _Keys(_ousting(e for each in unique if each.signer is None for e in each.content.entries))
         valid = [each for each in unique if each.signer is None or not ousted.names(each.signer)]
         kept = [each for each in valid if not any(other.covers(each) for other in valid)]
         self.lists: Final = tuple(sorted(kept, key=lambda each: (each.rank, each.raw)))
@@ -184,10 +222,21 @@ class Revocations:
     @property
     def entries(self) -> tuple[Revocation, ...]:
         """All that is revoked, the earliest word on each, in the order of time."""
-        first: dict[tuple[MachineId, int], Revocation] = {}
-        for entry in sorted((e for each in self.lists for e in each.content.entries), key=_by_time):
-            first.setdefault(entry.key, entry)
-        return tuple(first.values())
+        return _earliest(self.lists)
+
+    def outlasting(self, added: Iterable[Revocation]) -> tuple[Revocation, ...]:
+        """Those entries that stay in force once a root revokes also what is `added`.
+
+        What only those have revoked who are ousted by it does not: a root that took it into its own list would make it
+        its own word, and what a thief said of others would hold for good.
+        """
+        said = (entry for each in self.lists if each.signer is None for entry in each.content.entries)
+        ousted = _Keys(_ousting((*said, *added)))
+        return _earliest(each for each in self.lists if each.signer is None or not ousted.names(each.signer))
+
+    def said_by(self, author: MachineId | None) -> tuple[Revocation, ...]:
+        """Those entries that stand in lists of roots or of this operator: no other operator's fall makes them void."""
+        return _earliest(each for each in self.lists if each.signer is None or each.author == author)
 
     @property
     def digest(self) -> bytes:
@@ -280,6 +329,16 @@ def sift(
                 if len(errors) == MAX_BAD:
                     break
     return genuine, errors
+
+
+def _earliest(lists: Iterable[SignedList]) -> tuple[Revocation, ...]:
+    """The earliest word on each, to stay as long as the one that stays longest."""
+    first: dict[tuple[MachineId, int], Revocation] = {}
+    for entry in sorted((e for each in lists for e in each.content.entries), key=_by_time):
+        known = first.setdefault(entry.key, entry)
+        if entry.end > known.end:
+            first[entry.key] = replace(known, not_after=entry.not_after)
+    return tuple(first.values())
 
 
 def _by_time(entry: Revocation) -> tuple[int, MachineId, int, str, str]:

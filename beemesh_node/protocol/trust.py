@@ -3,7 +3,8 @@
 The mesh id is the hash of the first root's public key, so bundle 1, signed by that root, proves itself. Every later
 bundle is believed when a root of the present one signed it and it is newer, which is how a root is replaced with
 overlap: first a bundle with the old and the new root, then, when all certificates are renewed, one without the old. The
-store keeps the bundles it went through, so that a member that slept through several can follow the same way.
+store keeps the bundles it went through, so that a member that slept through several can follow the same way. It forgets
+one that nobody needs for that: where the next one is signed by a root that the one before had, too.
 
 A root that was retired vouches for nobody who speaks now, and still for what is kept: records, votes and revocations
 are believed as long as one of the roots that ever were has certified their signer, unless a bundle disowns that root
@@ -55,7 +56,7 @@ __all__ = [
 ]
 
 MAX_CHAIN: Final = 32
-"""Bundles that a store keeps at most: sixteen rotations of a root."""
+"""Bundles that a store keeps at most: thirty rotations of a root, of which all but the last leave one."""
 MAX_CHAIN_SIZE: Final = MAX_CHAIN * MAX_BUNDLE + 4096
 """Bytes of a stored chain at most."""
 MAX_RECENT: Final = 4
@@ -97,6 +98,7 @@ class TrustStore:
         self._mesh_id = mesh_id
         self._chain = [bundles[0]]
         self._current = _open_first(mesh_id, bundles[0])
+        self._opened = [self._current]
         self._roots = _by_id(self._current)
         self._ever = dict(self._roots)
         self._past = dict(self._roots)
@@ -171,9 +173,10 @@ class TrustStore:
         opened = self.open_signed(BUNDLE_KIND, TrustBundle, bundle, MAX_BUNDLE)
         if _rank(opened, bundle) <= _rank(self._current, self._chain[-1]):
             return False
-        if len(self._chain) == MAX_CHAIN:
+        needed = self._needed_before(opened)
+        if needed == MAX_CHAIN:
             raise OversizeError(f"the chain of {MAX_CHAIN} trust bundles is full: set up the mesh anew")
-        self._chain.append(bundle)
+        self._chain[needed:], self._opened[needed:] = [bundle], [opened]
         self._current, self._roots = opened, _by_id(opened)
         self._disowned.update(opened.disowned)
         self._ever.update(self._roots)
@@ -181,6 +184,22 @@ class TrustStore:
         self._believed.clear()
         self._believed_once.clear()
         return True
+
+    @property
+    def room(self) -> int:
+        """How many more bundles it can keep."""
+        return MAX_CHAIN - len(self._chain)
+
+    def _needed_before(self, bundle: TrustBundle) -> int:
+        """How many bundles of the chain still say or prove something once this one follows."""
+        count = len(self._opened)
+        while count > 1 and bundle.issuer in _by_id(self._opened[count - 2]):
+            last = self._opened[count - 1]
+            others = {root for each in (*self._opened[: count - 1], bundle) for root in each.roots}
+            if last.disowned or not others.issuperset(last.roots):
+                break
+            count -= 1
+        return count
 
     @property
     def recent(self) -> tuple[bytes, ...]:

@@ -397,6 +397,7 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("name", "string"),
         ("revoked_at", "uint64"),
         ("reason", "string"),
+        ("not_after", "uint64"),
     ),
     "RevocationList": (
         ("suite", "uint8"),

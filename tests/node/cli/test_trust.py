@@ -11,6 +11,7 @@ from beemesh_node.cli.operator import load_trust
 from beemesh_node.daemon.enrolment import generate_keys, load_membership, make_request, take_bundle
 from beemesh_node.protocol.encryption import epoch_id
 from beemesh_node.protocol.messages import TrustNews
+from beemesh_node.protocol.revocation import KEPT_AFTER_END_MS
 from beemesh_node.protocol.root import MachineProfile
 
 NONCE = "5b" * 32
@@ -119,7 +120,6 @@ class TestRevoke:
             (("admin",), ExitCode.INVALID, "is you"),
             (("m1", "m9"), ExitCode.FAILURE, "no such member"),
             (("m1", "--reason", "x" * 201), ExitCode.INVALID, "a reason 200"),
-            ((), ExitCode.INVALID, "Missing argument"),
         ],
     )
     def test_what_cannot_be_meant(self, beectl, mesh, context, words, code, told):
@@ -153,6 +153,57 @@ class TestRevoke:
         authority.Epoch(1, b"1" * 32).save(context)
         _, place = join(beectl, context, tmp_path, "web1")
         assert load_membership(place).revocations == ()
+
+
+class TestSuperseded:
+    """Machines m1 to m3 stand in no ledger; web1 and web2 were signed by `cert sign`."""
+
+    def test_what_was_replaced_is_revoked_whatever_was_interrupted(self, beectl, mesh, context, tmp_path):
+        first, state = join(beectl, context, tmp_path, "web1")
+        lost, _ = join(beectl, context, tmp_path, "web1", "--renew", state=state)  # its answer was lost
+        again, _ = join(beectl, context, tmp_path, "web1", "--renew", state=state)
+        assert again["replaced"] == lost["serial"]
+        would = beectl.json("cert", "revoke", "--superseded", "--dry-run")
+        assert {each["serial"] for each in would["revoked"]} == {first["serial"], lost["serial"]}
+        assert trust_of(context).revocations.entries == ()
+        done = beectl.json("cert", "revoke", "--superseded", "--reason", "replaced")
+        assert (done["changed"], done["epoch"], done["in_use"]) == (True, 2, [])
+        revoked = trust_of(context).revocations
+        assert sorted(e.serial for e in revoked.entries) == sorted((first["serial"], lost["serial"]))
+        assert {(e.name, e.machine_id) for e in revoked.entries} == {("web1", first["machine_id"])}
+        after = beectl.json("cert", "revoke", "--superseded")
+        assert (after["changed"], after["revoked"], after["epoch"], after["told"]) == (False, [], 2, ["m1", "m2", "m3"])
+        assert beectl.json("cert", "revoke", first["serial"])["changed"] is False
+
+    def test_what_is_still_in_use_is_left(self, beectl, mesh, context, tmp_path):
+        first, state = join(beectl, context, tmp_path, "web1")
+        before = load_membership(state).certificate_bytes
+        join(beectl, context, tmp_path, "web1", "--renew", state=state)
+        known = mesh.named("m3")
+        known.certificate, fresh = before, known.certificate
+        facts = beectl.json("cert", "revoke", "--superseded")
+        assert (facts["changed"], facts["revoked"], facts["epoch"]) == (False, [], 1)
+        assert [(each["name"], each["serial"]) for each in facts["in_use"]] == [("web1", first["serial"])]
+        assert "is in use: have it join" in beectl("cert", "revoke", "--superseded").stdout
+        known.certificate = fresh
+        assert beectl.json("cert", "revoke", "--superseded")["changed"] is True
+
+    def test_another_certificate_for_the_same_keys_takes_nothing_away(self, beectl, mesh, context, tmp_path):
+        _, state = join(beectl, context, tmp_path, "web1")
+        words = ("cert", "sign", "--request", tmp_path / "request", "--name", "web1", "--out", tmp_path / "bundle")
+        beectl(*words, "--label", "zone=a")
+        assert beectl.json("cert", "revoke", "--superseded")["revoked"] == []
+        join(beectl, context, tmp_path, "web1", "--renew", state=state)
+        assert len(beectl.json("cert", "revoke", "--superseded")["revoked"]) == 2, "both were for the keys of before"
+
+    def test_a_new_member_under_an_old_name_replaces_nobody(self, beectl, mesh, context, tmp_path):
+        join(beectl, context, tmp_path, "web1")
+        join(beectl, context, tmp_path, "web1", state=tmp_path / "other")
+        assert beectl.json("cert", "revoke", "--superseded")["revoked"] == []
+
+    @pytest.mark.parametrize("words", [(), ("m1", "--superseded")])
+    def test_either_members_or_those(self, beectl, mesh, words):
+        assert "or --superseded" in beectl("cert", "revoke", *words, code=ExitCode.INVALID).stderr
 
 
 class TestOperators:
@@ -202,6 +253,118 @@ class TestOperators:
         assert trust_of(context).revocations.top.signer.name == "admin"
         assert beectl.json("mesh", "rotate-epoch")["epoch"] == 3
         assert [each.signer for each in trust_of(context).revocations.lists] == [None], "the root's covers it"
+
+
+class TestLimits:
+    def test_certificates_of_machines_leave_the_list_after_their_end(self, beectl, mesh, context, tmp_path):
+        first, state = join(beectl, context, tmp_path, "web1")
+        join(beectl, context, tmp_path, "web1", "--renew", state=state)
+        beectl("cert", "revoke", "--superseded")
+        beectl("cert", "revoke", "m3", "admin2", code=ExitCode.FAILURE)
+        beectl("cert", "revoke", "m3", "serial/99")
+        (gone,) = (each for each in trust_of(context).revocations.entries if each.serial == first["serial"])
+        assert gone.not_after == first["not_after"]
+        mesh.mesh_time_ms = first["not_after"] + KEPT_AFTER_END_MS - 1
+        beectl("mesh", "rotate-epoch")
+        assert len(trust_of(context).revocations.entries) == 3
+        mesh.mesh_time_ms += 1
+        beectl("mesh", "rotate-epoch")
+        assert {(each.name, each.serial) for each in trust_of(context).revocations.entries} == {("m3", 0), ("", 99)}
+        assert len(trust_of(context).revocations.lists) == 1
+
+    def test_the_certificate_of_an_operator_stays_for_good(self, beectl, mesh, context, tmp_path):
+        """What it signed is believed after its end."""
+        mesh_id = ContextSettings.load(context).mesh_id
+        beectl("keys", "request", "--dir", tmp_path / "ann", "--mesh", mesh_id, "--out", tmp_path / "r")
+        signed = beectl.json(
+            *("cert", "operator", "--request", tmp_path / "r", "--name", "ann", "--namespace", "*"),
+            *("--verb", "get", "--out", tmp_path / "b"),
+        )
+        beectl("cert", "revoke", signed["serial"])
+        assert [each.not_after for each in trust_of(context).revocations.entries] == [0]
+
+    def test_a_list_that_would_be_too_long_is_refused_and_nothing_has_changed(self, beectl, mesh, context, monkeypatch):
+        monkeypatch.setattr("beemesh_node.protocol.revocation.MAX_ENTRIES", 2)
+        beectl("cert", "revoke", "m3", "serial/99")
+        before = trust_of(context).digest
+        refused = beectl("cert", "revoke", "serial/100", code=ExitCode.INVALID).stderr
+        assert "the list cannot be made: 3 entries: at most 2 are allowed" in refused
+        assert "Nothing has changed" in refused
+        assert trust_of(context).digest == before
+        assert beectl.json("mesh", "rotate-epoch")["epoch"] == 3
+
+    def test_a_root_is_not_added_that_could_not_be_the_only_one(self, beectl, mesh, context, monkeypatch):
+        monkeypatch.setattr("beemesh_node.protocol.trust.MAX_CHAIN", 4)
+        for _ in range(2):
+            beectl("mesh", "root", "add")
+            beectl("cert", "renew", "--all")
+            beectl("mesh", "root", "retire")
+        before = trust_of(context)
+        refused = beectl("mesh", "root", "add", code=ExitCode.FAILURE).stderr
+        assert "nothing has changed, the present root goes on" in refused
+        assert trust_of(context).digest == before.digest == mesh.named("m1").believes.digest
+        assert [each["state"] for each in beectl.json("mesh", "root", "status")["roots"]] == ["signs"]
+        beectl("mesh", "rotate-epoch")
+
+
+class TestThief:
+    """An operator with the verb `revoke`, whose keys were stolen, against the others; the root decides."""
+
+    @pytest.fixture
+    def operator(self, beectl, mesh, context, tmp_path):
+        """Makes an operator with every right; its directory."""
+
+        def make(name):
+            place, mesh_id = tmp_path / name, ContextSettings.load(context).mesh_id
+            beectl("keys", "request", "--dir", place, "--mesh", mesh_id, "--out", tmp_path / "r")
+            beectl(
+                *("cert", "operator", "--request", tmp_path / "r", "--name", name, "--namespace", "*"),
+                *("--verb", "*", "--out", tmp_path / "b"),
+            )
+            beectl("mesh", "join", "--dir", place, "--bundle", tmp_path / "b")
+            (tmp_path / "r").unlink()
+            return place
+
+        return make
+
+    def id_of(self, context, name):
+        return authority.issued(context)[f"operator/{name}"]["machine_id"]
+
+    def test_what_it_revoked_is_void_once_the_root_revokes_it(self, beectl, mesh, context, operator):
+        thief, honest = operator("thief"), operator("honest")
+        beectl("cert", "revoke", self.id_of(context, "honest"), "m3", "--dir", thief)
+        assert {each.name for each in mesh.named("m1").believes.revocations.entries} == {"", "m3"}
+        would = beectl.json("cert", "revoke", "thief", "--dry-run")
+        facts = beectl.json("cert", "revoke", "thief")
+        assert sorted(each["machine_id"] for each in facts["void"]) == sorted(
+            (self.id_of(context, "honest"), mesh.named("m3").machine)
+        )
+        assert would["void"] == facts["void"]
+        for lists in (trust_of(context).revocations, mesh.named("m1").believes.revocations):
+            assert [each.name for each in lists.entries] == ["thief"]
+        assert "m3" in beectl("get", "machines", "--dir", honest).stdout
+
+    def test_what_the_root_names_beside_it_stays(self, beectl, mesh, context, operator):
+        thief = operator("thief")
+        beectl("cert", "revoke", "m3", "--dir", thief)
+        facts = beectl.json("cert", "revoke", "thief", "m3")
+        assert "void" not in facts
+        assert {each.name for each in trust_of(context).revocations.entries} == {"thief", "m3"}
+
+    def test_what_the_root_confirmed_before_stays(self, beectl, mesh, context, operator):
+        thief = operator("thief")
+        beectl("cert", "revoke", "m3", "--dir", thief)
+        assert beectl.json("cert", "revoke", "m3")["changed"] is True, "the root has not said it yet"
+        assert beectl.json("cert", "revoke", "m3")["changed"] is False
+        beectl("cert", "revoke", "thief")
+        assert {each.name for each in trust_of(context).revocations.entries} == {"thief", "m3"}
+
+    def test_another_operator_does_not_make_its_words_last(self, beectl, mesh, context, operator):
+        thief, honest = operator("thief"), operator("honest")
+        beectl("cert", "revoke", "m3", "--dir", thief)
+        beectl("cert", "revoke", "m2", "--dir", honest)
+        beectl("cert", "revoke", "thief")
+        assert {each.name for each in trust_of(context).revocations.entries} == {"thief", "m2"}
 
 
 class TestRoot:

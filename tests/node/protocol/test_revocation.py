@@ -19,6 +19,7 @@ from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.objects import sign_object
 from beemesh_node.protocol.revocation import (
     FIRST_EPOCH,
+    KEPT_AFTER_END_MS,
     MAX_BAD,
     MAX_ENTRIES,
     MAX_LIST,
@@ -201,6 +202,7 @@ def test_what_no_list_may_say(change: dict[str, Any]) -> None:
         {"reason": "r" * (MAX_REASON + 1)},
         {"reason": "\x1b[2J"},
         {"machine_id": "m" * 33},
+        {"not_after": NOW},
     ],
 )
 def test_what_no_entry_may_say(change: dict[str, Any]) -> None:
@@ -293,8 +295,35 @@ def test_an_old_list_takes_nothing_back() -> None:
     assert older.number == 3
 
 
+def ended(*serials: int, end: int = NOW) -> list[Revocation]:
+    return [Revocation(MachineId("m"), serial, "m", NOW, "", end) for serial in serials]
+
+
+def test_what_has_ended_leaves_with_a_later_list_of_a_root() -> None:
+    trust, member = MESH.trust(), entry(MACHINES[1])
+
+    def by_root_at(number: int, issued_at: int, *entries: Revocation) -> SignedList:
+        return open_list(sign_list(replace(content(number, *entries), issued_at=issued_at), ROOT.key), trust)
+
+    before = [by_root_at(2, NOW, *ended(1), member), open_list(by(WARDENS[0], 2, *ended(2)), trust)]
+    late = by_root_at(3, NOW + KEPT_AFTER_END_MS, member)
+    for lists in ((*before, late), (late, *before)):
+        assert Revocations(lists).lists == (late,), "it covers them without what is over"
+    for too_early in (by_root_at(3, NOW + KEPT_AFTER_END_MS - 1, member), by_root_at(3, NOW - 1, *ended(1, 2), member)):
+        assert len(Revocations((*before, too_early)).lists) > 1
+    assert len(Revocations((*before, by_root_at(3, NOW + KEPT_AFTER_END_MS))).lists) == 2, "a member stays for good"
+    longer = open_list(by(WARDENS[0], 2, *ended(1, end=NOW + 5)), trust)
+    both = Revocations((before[0], longer))
+    assert [each.not_after for each in both.entries if each.serial] == [NOW + 5], "who says that it lasts longer"
+
+
 SIGNERS: list[Member | None] = [None, *WARDENS]
 ENTRIES = [entry(member, at=at) for member in (*MACHINES, *WARDENS) for at in (NOW, NOW + 1)]
+ENTRIES += [
+    replace(entry(member, serial=member.certificate.serial), not_after=end)
+    for member in (MACHINES[0], WARDENS[0])
+    for end in (0, NOW, NOW + 2)
+]
 
 
 @st.composite
@@ -304,7 +333,8 @@ def signed_lists(draw: st.DrawFn) -> SignedList:
     entries = draw(st.lists(st.sampled_from(ENTRIES), unique_by=lambda each: each.key, max_size=4))
     issuer = ROOT.root_id if signer is None else fingerprint_of(signer.certificate_bytes)
     number, epoch = draw(st.integers(2, 5)), draw(st.sampled_from(EPOCHS))
-    said = content(number, *entries, epoch=epoch, issuer=issuer)
+    issued_at = NOW + draw(st.sampled_from([0, KEPT_AFTER_END_MS, KEPT_AFTER_END_MS + 5]))
+    said = replace(content(number, *entries, epoch=epoch, issuer=issuer), issued_at=issued_at)
     return SignedList(encode(said), said, None if signer is None else signer.certificate)
 
 
@@ -320,7 +350,9 @@ def test_all_who_hold_the_same_lists_agree(groups: list[list[SignedList]], rando
     assert (step.digest, step.number, step.entries, step.top) == (
         together.digest, together.number, together.entries, together.top
     )  # fmt: skip
-    by_roots = {key for each in chain.from_iterable(groups) if each.signer is None for key in each.keys}
+    from_roots = [each.content for each in chain.from_iterable(groups) if each.signer is None]
+    last = max((each.issued_at for each in from_roots), default=0)
+    by_roots = {each.key for said in from_roots for each in said.entries if not each.over(last)}
     assert by_roots <= {each.key for each in step.entries}, "what a root has said stays"
 
 

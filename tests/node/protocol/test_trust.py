@@ -149,15 +149,46 @@ def test_chains_that_do_not_follow_from_the_mesh_id(chain: list[bytes]) -> None:
         TrustStore(FIRST.mesh_id, chain)
 
 
+def follow(trust: TrustStore, old: MeshRoot, *, disown: bool = False) -> MeshRoot:
+    """Have another root take the place of the old one."""
+    new = MeshRoot(Mesh().root.key, FIRST.mesh_id)
+    trust.adopt(old.sign_bundle(trust.sequence + 1, NOW, [new.key.public_key, old.key.public_key]))
+    trust.adopt(new.sign_bundle(trust.sequence + 1, NOW, (), [old.root_id] if disown else []))
+    return new
+
+
 def test_a_chain_grows_up_to_its_bound() -> None:
-    trust = MESH.trust()
-    for sequence in range(2, MAX_CHAIN + 1):
-        assert trust.adopt(FIRST.sign_bundle(sequence, NOW))
+    trust, root = MESH.trust(), FIRST
+    for _ in range(MAX_CHAIN - 2):
+        root = follow(trust, root)
+    assert trust.room == 0, "one for each root, and the last one's retirement of the one before"
+    assert len(trust.past_roots) == MAX_CHAIN - 1
+    new = MeshRoot(Mesh().root.key, FIRST.mesh_id)
+    assert trust.adopt(root.sign_bundle(trust.sequence + 1, NOW, [new.key.public_key, root.key.public_key]))
     with pytest.raises(OversizeError, match="chain of 32 trust bundles is full"):
-        trust.adopt(FIRST.sign_bundle(MAX_CHAIN + 1, NOW))
+        trust.adopt(new.sign_bundle(trust.sequence + 1, NOW))
     assert len(trust.dump()) <= MAX_CHAIN_SIZE
-    assert TrustStore.load(FIRST.mesh_id, trust.dump()).sequence == MAX_CHAIN
+    again = TrustStore.load(FIRST.mesh_id, trust.dump())
+    assert (again.sequence, again.roots, again.past_roots) == (trust.sequence, trust.roots, trust.past_roots)
     assert trust.recent == trust.chain[-MAX_RECENT:]
+    assert len(new.sign_bundle(99, NOW, (), list(trust.past_roots)[:-1])) <= MAX_BUNDLE, "all can be disowned"
+
+
+def test_what_a_chain_forgets_nobody_needs() -> None:
+    trust = MESH.trust()
+    second = follow(trust, FIRST)
+    members = [MESH.trust(), MESH.trust(trust.chain[1]), MESH.trust(*trust.chain[1:])]
+    forgotten = trust.chain[2]
+    third = follow(trust, second)
+    assert forgotten not in trust.chain
+    for behind in (*members, TrustStore.load(FIRST.mesh_id, trust.dump())):
+        behind.catch_up(trust.chain[1:])
+        assert (behind.roots, behind.past_roots, behind.digest) == (trust.roots, trust.past_roots, trust.digest)
+    before = trust.chain[-1]
+    follow(trust, follow(trust, third, disown=True))
+    assert before not in trust.chain
+    again = TrustStore.load(FIRST.mesh_id, trust.dump())
+    assert third.root_id not in again.past_roots, "what disowns a root stays"
 
 
 def test_a_member_that_was_away_follows_what_another_shows() -> None:
