@@ -82,7 +82,8 @@ def _standing(outcome: Outcome, mesh: Mesh | None, view: View | None) -> Shape:
         return {"placement": places, "waiting": forecast.waiting, "message": forecast.message}
     if view is None:
         return {}
-    wanted = [report for report in view.pods if report.claim.revision == spec.revision]
+    # What is ending because fewer are wanted is no replica any more.
+    wanted = [each for each in view.pods if each.claim.revision == spec.revision and each.claim.slot < spec.replicas]
     found = [
         {
             "slot": report.claim.slot,

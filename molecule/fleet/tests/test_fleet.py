@@ -17,7 +17,6 @@ INTERRUPTED = 99
 """Ansible's exit code after Ctrl-C."""
 STRIDE = int(os.environ.get("BEEMESH_FLEET_STRIDE", "5"))
 """Ctrl-C is pressed at every so many tasks; 1 is all of them, and takes an hour."""
-FAKE = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
 @dataclass(frozen=True)
@@ -61,19 +60,16 @@ def sheds(machine: str) -> bool:
 
 
 def turn_clock(machine: str, by: str) -> None:
-    """Have the clock of all programs on a machine off, as "+1h"."""
-    scenario.on(
-        machine,
-        "sh",
-        "-ec",
-        f"""mkdir -p /etc/systemd/system.conf.d
-        echo '[Manager]\nDefaultEnvironment=LD_PRELOAD={FAKE} FAKETIME={by} FAKETIME_DONT_FAKE_MONOTONIC=1' \
-            >/etc/systemd/system.conf.d/clock.conf
-        echo 'LD_PRELOAD={FAKE}
-FAKETIME={by}
-FAKETIME_DONT_FAKE_MONOTONIC=1' >>/etc/environment
-        systemctl daemon-reexec""",
-    )
+    """Have the clock of all programs that a machine starts from now on off, as "+1h"."""
+    script = """library=$(ls /usr/lib/*/faketime/libfaketime.so.1)
+    for setting in "LD_PRELOAD=$library" "FAKETIME=$1" FAKETIME_DONT_FAKE_MONOTONIC=1; do
+        echo "$setting" >>/etc/environment
+        all="$all $setting"
+    done
+    mkdir -p /etc/systemd/system.conf.d
+    printf '[Manager]\\nDefaultEnvironment=%s\\n' "${all# }" >/etc/systemd/system.conf.d/clock.conf
+    systemctl daemon-reexec"""
+    scenario.on(machine, "sh", "-ec", script, "clock", by)
 
 
 def test_a_check_changes_nothing() -> None:

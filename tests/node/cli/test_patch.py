@@ -131,6 +131,13 @@ class TestFacts:
         assert result["object"]["status"]["readyReplicas"] == 2
         assert result["diff"] == ""
 
+    def test_what_is_ending_is_no_replica_any_more(self, beectl, mesh, live):
+        mesh.after_commit = None
+        facts = beectl.json("patch", "deploy/hello", "-p", '{"spec": {"replicas": 1}}')
+        (result,) = facts["results"]
+        assert [each["slot"] for each in result["placement"]] == [0]
+        assert result["readyReplicas"] == 1
+
     def test_tell_of_a_failed_wait_what_is_there(self, beectl, mesh, live):
         mesh.after_commit = lambda fake, declaration: mesh.run_pods(declaration, ready=False)
         live.write_text(live.read_text().replace("web:1", "web:2"))

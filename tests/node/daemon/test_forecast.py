@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from beemesh_node.cli import changes
 from beemesh_node.daemon.decisions import Decisions
@@ -92,5 +93,5 @@ async def test_who_would_not_coordinate_leaves_it_to_who_would(
     with trio.fail_after(10):
         while machine.decisions.core.guardians(("default", "Pod", "hello"))[:1] in ((), (ME,)):
             await machine.decisions.put(MemberSeen(next(others)))
-            await machine.decisions.decided()
+            await trio.testing.wait_all_tasks_blocked()
         assert (await machine.ask(dry)).forecast is None

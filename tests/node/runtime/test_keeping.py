@@ -37,6 +37,7 @@ class VirtualContainers:
     starts: list[float] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
     killed: trio.Event = field(default_factory=trio.Event)
+    removed_at: float | None = None
 
     async def launch(self, container: Container, role: Role, restart: int) -> str:
         if self.failures:
@@ -49,7 +50,9 @@ class VirtualContainers:
         return None
 
     async def inspect(self, container_id: str) -> Inspection | None:
-        return None
+        if self.removed_at is not None and trio.current_time() >= self.removed_at:
+            return None
+        raise RuntimeUnavailableError("nothing is known")
 
     async def ended(self, container_id: str, unheard: Callable[[], None] | None = None) -> Ended:
         code = self.exit_code
@@ -99,6 +102,15 @@ async def test_the_first_restart_is_at_once_and_later_ones_back_off(autojump_clo
     keeper, _ = keeper_of(driver)
     await keep_for(keeper, 1500)
     assert gaps(driver)[:8] == [0, 10, 20, 40, 80, 160, 300, 300]
+
+
+async def test_a_death_that_was_the_beginning_of_a_removal_is_no_crash(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    driver = VirtualContainers(lifetime=5, removed_at=11)
+    keeper, _ = keeper_of(driver)
+    await keep_for(keeper, 15)
+    assert gaps(driver)[:2] == [0, 1], "the second death was at 10 s, and what is removed at 11 s is back at 11 s"
 
 
 async def test_ten_minutes_of_running_forget_the_past(autojump_clock: trio.testing.MockClock) -> None:

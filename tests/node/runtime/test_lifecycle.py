@@ -26,9 +26,12 @@ from tests.node.runtime.pods import DEADLINE, bridged, idle, log_of, pod, run_in
 async def test_one_container_is_started_shown_stopped_and_removed(
     runtime: Runtime, podman: PodmanService, config: RuntimeConfig
 ) -> None:
-    spec = bridged(idle())
+    spec = bridged(shell("trap 'exit 0' TERM; echo set; while :; do sleep 1000 & wait $!; done"))
     await runtime.start(spec)
     running = await until(runtime, spec, lambda status: status.ready and status.pod_ip != "")
+    async with runtime.logs(spec.identity, "main", LogOptions(follow=True)) as pieces:
+        async for _ in pieces:  # it has set its trap: what is signalled sooner ends by the signal
+            break
     assert running.phase is PodPhase.RUNNING
     assert running.containers[0].state == "running"
     assert running.containers[0].image_id
