@@ -34,6 +34,15 @@ _SHIPPED = {
 _WORKING = ("meta", "plugins", "roles", "playbooks")
 """With no more than these the collection works; all the rest is for people and for its tests."""
 
+NOT_TRIED = "Not tried:"
+"""How a line begins that tells on what a gate did not run."""
+
+_PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+"""What modules run on: from `python_requires` in tests/config.yml to the newest that ansible-test knows."""
+
+_ON_MACHINES = ("tests/unit/plugins/modules/", "tests/unit/plugins/module_utils/")
+"""Tests of what runs on machines, whose Python may be another than the controller's."""
+
 _IMPORTER = """\
 [galaxy-importer]
 LOG_LEVEL_MAIN = INFO
@@ -99,14 +108,25 @@ def _environment(installed: Installed) -> None:
 
 def _sanity(installed: Installed) -> None:
     said = installed.logged("sanity", "ansible-test", "sanity", "--color", "no")
-    if absent := sorted(set(re.findall(r"on Python ([\d.]+) because it could not be found", said)), key=_version):
-        console.print(f"    Pythons that this computer lacks, so that nothing was tried on them: {', '.join(absent)}")
+    missed = set(re.findall(r"on Python ([\d.]+) because it could not be found", said))
+    _tell("sanity", sorted(missed, key=_version))
 
 
 def _units(installed: Installed) -> None:
-    installed.logged(
-        "units", "ansible-test", "units", "--color", "no", "--python", ".".join(map(str, sys.version_info[:2]))
-    )
+    """The tests of all plugins on the Python of the node, those of modules also on the oldest that is here."""
+    own = ".".join(map(str, sys.version_info[:2]))
+    installed.logged("units", "ansible-test", "units", "--color", "no", "--python", own)
+    oldest = next(each for each in _PYTHONS if each == own or shutil.which(f"python{each}", path=installed.env["PATH"]))
+    if oldest != own:
+        where = ("--requirements", "--target-python", f"venv/{oldest}", *_ON_MACHINES)
+        installed.logged(f"units-{oldest}", "ansible-test", "units", "--color", "no", *where)
+    _tell("units", [each for each in _PYTHONS if each not in (own, oldest)])
+
+
+def _tell(gate: str, absent: list[str]) -> None:
+    """Say what was not tried; `./lab test` shows such lines of a check that holds, too."""
+    if absent:
+        console.print(f"{NOT_TRIED} {gate} on Python {', '.join(absent)}", soft_wrap=True)
 
 
 def _lint(installed: Installed) -> None:
@@ -130,7 +150,7 @@ def _importer(installed: Installed) -> None:
 
 
 def _docs(installed: Installed) -> None:
-    installed.logged("docs", "antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck", ".")
+    installed.logged("docs", "antsibull-docs", "lint-collection-docs", "--plugin-docs", ".")
 
 
 def _changelog(installed: Installed) -> None:

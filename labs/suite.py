@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from rich.markup import escape
 
+from labs.gates import NOT_TRIED
 from labs.paths import ROOT
 from labs.run import LabError, console, hand_over, run_logged
 
@@ -40,6 +41,9 @@ class Check:
             return False
         last = said.strip().rpartition("\n")[2] if self.command[0] == "pytest" else ""
         console.print(f"[green]✓[/] {self.title} {time.monotonic() - started:.0f} s {escape(last)}")
+        for line in said.splitlines():
+            if line.startswith(NOT_TRIED):
+                console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
         return True
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from beemesh_node.cli.following import View
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.shapes import Shape, workload_shape
+from beemesh_node.cli.waiting import failure
 from beemesh_node.cli.workload_client import Outcome
 from beemesh_node.protocol.messages import ClaimReport, WorkloadEntry
 from beemesh_node.workloads import diff
@@ -66,6 +67,8 @@ def _result(outcome: Outcome, mesh: Mesh | None, view: View | None) -> Shape:
     result["diff"] = diff.diff(live, spec.objects) if outcome.changed else ""
     result["replicas"] = spec.replicas
     result |= _standing(outcome, mesh, view)
+    if view is not None and (failed := failure(spec, view, now)):
+        result["failure"] = failed
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -14,16 +15,20 @@ VARIABLE = "BEEMESH_PASSPHRASE_FILE"
 NEW_VARIABLE = "BEEMESH_NEW_PASSPHRASE_FILE"
 """For `beectl keys passphrase`, which needs the present one too."""
 _MAX = 4096
+_drained: dict[tuple[int, int], bytes] = {}
+"""What came out of pipes, by device and inode: a command that opens several keys could not read it again."""
 
 
 def from_file(variable: str = VARIABLE) -> str | None:
-    """The first line of the file that the environment names; None when it names none. Raises `CliError`."""
+    """The first line of the file that the environment names; None when it names none. Raises `CliError`.
+
+    It may be a pipe (`/dev/fd/3`, or `<(...)` of a shell), however often it is asked for.
+    """
     name = os.environ.get(variable)
     if not name:
         return None
     try:
-        with Path(name).open("rb") as file:
-            text = file.read(_MAX).decode()
+        text = _read(Path(name)).decode()
     except OSError as error:
         raise NotAllowedError(f"{name} (from {variable}): {error.strerror}") from None
     except UnicodeDecodeError:
@@ -32,6 +37,18 @@ def from_file(variable: str = VARIABLE) -> str | None:
     if not line:
         raise NotAllowedError(f"{name} (from {variable}): its first line is empty; write the passphrase there")
     return line
+
+
+def _read(path: Path) -> bytes:
+    status = path.stat()
+    source = (status.st_dev, status.st_ino)
+    if source in _drained:
+        return _drained[source]
+    with path.open("rb") as file:
+        content = file.read(_MAX)
+    if stat.S_ISFIFO(status.st_mode):
+        _drained[source] = content
+    return content
 
 
 def existing(key: Path) -> str:

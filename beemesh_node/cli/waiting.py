@@ -19,6 +19,14 @@ from beemesh_node.workloads.spec import WorkloadSpec
 _AFTERTHOUGHT = 3.0
 """Seconds that finding the cause may take once the time is over."""
 
+_STANDING = frozenset(
+    {
+        *("CrashLoopBackOff", "RunContainerError", "CreateContainerError", "CreateContainerConfigError"),
+        *("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"),
+    }
+)
+"""Reasons of containers for which a pod does not run, and will not by waiting alone."""
+
 
 async def wait_for_rollout(
     mesh: Mesh, attested: AttestedRecord, spec: WorkloadSpec, seconds: float, say: Callable[[str], None]
@@ -73,6 +81,26 @@ async def _last_warning(mesh: Mesh, uid: str) -> str:
         if warnings:
             return f" ({warnings[-1].reason}: {printable(warnings[-1].message).rstrip('.')})"
     return ""
+
+
+def failure(spec: WorkloadSpec, view: View, now: int) -> str:
+    """Why a declaration stands as failed at `now` (milliseconds of the mesh); empty for what runs or may still come."""
+    counts = progress(spec, view.pods, now)
+    if counts.complete:
+        return ""
+    current = [report for report in view.pods if report.claim.revision == spec.revision]
+    troubles = [
+        f"{report.pod_name}: {each.reason}: {each.message}" if each.message else f"{report.pod_name}: {each.reason}"
+        for report in current
+        for each in (*report.init_containers, *report.containers)
+        if each.reason in _STANDING and not each.ready
+    ]
+    if spec.kind == "Pod":
+        troubles += [f"{report.pod_name} failed" for report in current if report.phase == "Failed"]
+    late = view.declaration is not None and view.declaration.entry.progress_failed
+    if late:
+        troubles.insert(0, f"the rollout passed its progress deadline: {rollout_state(spec, counts)}")
+    return "; ".join(printable(trouble).strip().rstrip(".") for trouble in list(dict.fromkeys(troubles))[:3])
 
 
 def rollout_state(spec: WorkloadSpec, counts: Progress) -> str:

@@ -196,6 +196,8 @@ class _Asker:
 
     def __init__(self, plugin: InventoryModule, base: str) -> None:
         self.warn = plugin.display.warning
+        self.no_log_values: set[str] = set()
+        """Nothing: what it is given of secrets is the name of a file."""
         self.params = {name: plugin.get_option(name) for name in ("beectl", "context", "timeout")}
         for name in ("dir", "passphrase_file"):
             value = plugin.get_option(name)

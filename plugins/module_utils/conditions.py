@@ -61,6 +61,19 @@ def why(shape: Facts) -> str:
     return "; ".join([f"phase {phase}", *told] if phase else told) or "nothing is known of it"
 
 
+def check_standing(told: Facts) -> None:
+    """See that what is as declared already does not stand as failed, as beectl told it. Raises `BeectlError`."""
+    if not told["changed"] and told.get("failure"):
+        subject = f"{told['kind']} {told['namespace']}/{told['name']}"
+        raise BeectlError(
+            f"{subject} is as declared and stands as failed: {told['failure']}. `beectl describe` of it shows more; "
+            "change the manifest, or mend what it needs",
+            "failed",
+            None,
+            {"results": [told]},
+        )
+
+
 def wait_until(
     look: t.Callable[[], list[Facts]],
     fulfilled: t.Callable[[Facts], bool],

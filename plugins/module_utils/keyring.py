@@ -108,10 +108,35 @@ def open_to_others(path: str) -> bool:
     return bool(stat.S_IMODE(os.stat(path).st_mode) & (stat.S_IRWXG | stat.S_IRWXO))
 
 
-def written(module: t.Any, content: str) -> str:
+def private_mode(module: t.Any) -> str:
+    """The mode that the option `mode` gives a private key, in octal. Raises `BeectlError` if others have access by it.
+
+    Whatever way it is written: as text, as the number that YAML makes of an unquoted one, or in symbols, which are
+    applied to 0600.
+    """
+    wanted = module.params["mode"]
+    if wanted is None:
+        return "0600"
+    try:
+        mode = wanted if isinstance(wanted, int) else int(wanted, 8)
+    except (TypeError, ValueError):
+        made = os.stat_result((stat.S_IFREG | 0o600, *[0] * 9))
+        try:
+            mode = module._symbolic_mode_to_octal(made, str(wanted))
+        except ValueError as error:
+            raise BeectlError(f"mode {wanted} is none: {error}; use 0600", "invalid") from None
+    if mode & ~stat.S_IRWXU:
+        shown = f"{wanted} (octal {mode:04o}, put it in quotes)" if isinstance(wanted, int) else wanted
+        raise BeectlError(
+            f"mode {shown} gives others access to a private key, which beectl would not read: use 0600", "invalid"
+        )
+    return f"{mode:04o}"
+
+
+def written(module: t.Any, content: str | bytes) -> str:
     """The path of a private file with this content, which is gone when the module ends."""
     descriptor, path = tempfile.mkstemp(dir=module.tmpdir, prefix="beemesh-")
     module.add_cleanup_file(path)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
     return path

@@ -17,7 +17,7 @@ from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import (
     seconds,
     warn,
 )
-from ansible_collections.beemesh.mesh.plugins.module_utils.conditions import holds, ready, wait_until
+from ansible_collections.beemesh.mesh.plugins.module_utils.conditions import check_standing, holds, ready, wait_until
 
 METHODS = {
     "created": "create",
@@ -36,6 +36,8 @@ class Workload:
         """Read the definition, and have what is secret in it masked."""
         self.module = module
         self.params: Facts = module.params
+        if self.params["wait"] is None:
+            self.params["wait"] = self.params["state"] != "absent"
         self.check: bool = module.check_mode
         self.beectl = Beectl(module)
         self.results: list[Facts] = []
@@ -120,6 +122,9 @@ class Workload:
             self._take(error.facts)
             raise
         self._take(facts)
+        if not (self.params["wait"] and self.params["wait_condition"]):
+            for told in facts.get("results", []):
+                check_standing(told)
         return facts
 
     def _take(self, facts: Facts) -> None:

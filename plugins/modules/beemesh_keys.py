@@ -68,8 +68,8 @@ options:
     default: false
   mode:
     description:
-      - The mode of the file, V(0600) by default. One that gives others any access is refused, for C(beectl) would not
-        read the key.
+      - The mode of the file, V(0600) by default. One that gives others any access is refused, however it is written,
+        for C(beectl) would not read the key. Symbolic modes are applied to V(0600).
 seealso:
   - module: beemesh.mesh.beemesh_keys_info
   - module: beemesh.mesh.beemesh_certificate
@@ -144,7 +144,7 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import BeectlError, Facts
+from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import Beectl, BeectlError, Facts
 from ansible_collections.beemesh.mesh.plugins.module_utils.keyring import (
     EXCLUSIVE,
     KINDS,
@@ -156,6 +156,8 @@ from ansible_collections.beemesh.mesh.plugins.module_utils.keyring import (
     look,
     must_make,
     open_to_others,
+    private_mode,
+    written,
 )
 
 
@@ -163,25 +165,27 @@ def _check_options(module: t.Any) -> None:
     """Refuse what would make a key that nobody can use."""
     if module.params["type"] == "machine" and has_passphrase(module):
         raise BeectlError("the key of a machine has no passphrase: beemeshd starts where nobody can give it", "invalid")
-    if module.params["mode"] is None:
-        module.params["mode"] = "0600"
-    mode = module.params["mode"]
-    if isinstance(mode, str) and mode.isdigit() and int(mode, 8) & 0o077:
-        raise BeectlError(
-            f"mode {mode} gives others access to a private key, which beectl would not read: use 0600", "invalid"
-        )
+    module.params["mode"] = private_mode(module)
+
+
+def _look(module: t.Any, beectl: Beectl, path: str, result: Facts) -> Key:
+    """What is there. beectl does not read what others could have read: such a key is closed, or copied to be tried."""
+    if not (os.path.isfile(path) and open_to_others(path)):
+        return look(beectl, path)
+    module.warn(f"others had access to {path}: consider the key as known to them")
+    result["changed"] = True
+    if not module.check_mode:
+        os.chmod(path, 0o600)
+        return look(beectl, path)
+    with open(path, "rb") as file:
+        return look(beectl, written(module, file.read()), path)
 
 
 def _present(module: t.Any, result: Facts) -> None:
     path, kind, encrypted = module.params["path"], module.params["type"], has_passphrase(module)
     _check_options(module)
     beectl = beectl_for(module)
-    if os.path.isfile(path) and open_to_others(path) and not module.check_mode:
-        # Closed first, since beectl does not read what others could have read.
-        os.chmod(path, 0o600)
-        result["changed"] = True
-        module.warn(f"others had access to {path}: consider the key as known to them")
-    key = look(beectl, path)
+    key = _look(module, beectl, path, result)
     make = must_make(key, kind, encrypted, "always" if module.params["force"] else module.params["regenerate"])
     result["diff"]["before"] = key.shown
     if make:

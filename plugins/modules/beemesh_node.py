@@ -15,8 +15,9 @@ author:
 description:
   - Cordons, drains and uncordons a machine, or only waits until it is ready. The order is kept by the machine
     itself, over restarts too.
-  - Labels of a machine stand in its certificate or its configuration, which the roles P(beemesh.mesh.join#role) and
-    P(beemesh.mesh.node#role) write; what an operator says over the mesh does not change them.
+  - It does not change labels, since no operator can do so over the mesh. They stand in the certificate
+    (O(beemesh.mesh.beemesh_certificate#module:labels)) and in C(beemeshd.yaml), which the roles
+    P(beemesh.mesh.join#role) and P(beemesh.mesh.node#role) write, and M(beemesh.mesh.beemesh_node_info) shows them.
 extends_documentation_fragment:
   - beemesh.mesh.connection
 attributes:
@@ -43,7 +44,9 @@ options:
     choices: [cordoned, drained, uncordoned, ready]
     required: true
   wait:
-    description: With O(state=uncordoned), whether to wait until it is ready too. V(drained) and V(ready) always wait.
+    description:
+      - Whether to wait until the whole mesh has heard of it, with O(state=uncordoned) also until the machine is ready.
+      - V(drained) and V(ready) always wait.
     type: bool
     default: false
   wait_timeout:
@@ -51,7 +54,7 @@ options:
     type: int
     default: 300
   wait_sleep:
-    description: Seconds between two looks while waiting until it is ready.
+    description: Seconds between two looks while waiting.
     type: int
     default: 2
   drain_options:
@@ -183,17 +186,21 @@ class Machine:
             raise BeectlError(f"machine {self.name} is no member of the mesh: see `beectl get machines`", "failed", 1)
         return found[0]
 
-    def wait(self) -> Facts:
-        """Wait until it is ready. Raises `BeectlError` when it is not in time."""
+    def wait(self, what: str, fulfilled: t.Callable[[Facts], bool]) -> Facts:
+        """Wait until it is so, by what the mesh knows of it. Raises `BeectlError` when it is not in time."""
         return wait_until(
-            self.look, ready, f"ready: machine {self.name}", self.params["wait_timeout"], self.params["wait_sleep"]
+            self.look,
+            fulfilled,
+            f"{what}: machine {self.name}",
+            self.params["wait_timeout"],
+            self.params["wait_sleep"],
         )[0]
 
     def run(self) -> Facts:
         """Do what the state says; return the answer. Raises `BeectlError`."""
         state = self.params["state"]
         if state == "ready":
-            node = self.known() if self.module.check_mode else self.wait()
+            node = self.known() if self.module.check_mode else self.wait("ready", ready)
             return self._answer(node, closed(node), [], [])
         before = self.known()
         if state == "drained":
@@ -205,8 +212,8 @@ class Machine:
             self.beectl.json("cordon" if close else "uncordon", self.name)
             if changed:
                 node = mark(before, close)
-            if self.params["wait"] and not close:
-                node = mark(self.wait(), close)
+            if self.params["wait"]:
+                node = self.wait(state, closed if close else in_use)
         return self._answer(node, closed(before), [], [], close=close)
 
     def _drain(self, before: Facts) -> Facts:
@@ -236,6 +243,11 @@ class Machine:
 def closed(node: Facts) -> bool:
     """Whether a machine takes no new work."""
     return bool(node.get("spec", {}).get("unschedulable", False))
+
+
+def in_use(node: Facts) -> bool:
+    """Whether a machine takes new work and can run it."""
+    return ready(node) and not closed(node)
 
 
 def mark(node: Facts, close: bool) -> Facts:

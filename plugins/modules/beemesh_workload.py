@@ -17,8 +17,8 @@ description:
     ConfigMaps and Secrets that they use, which go with them in the same task.
   - Manifests are given in the task, in a file, or as a template; files and templates are read, decrypted and
     rendered on the controller.
-  - A manifest that is live already changes nothing. With O(wait) a workload that has not started, or does not run
-    any more as declared, fails the task, also when its manifest is unchanged.
+  - A manifest that is live already changes nothing. A workload that has not started, or does not run any more as
+    declared, fails the task, also when its manifest is unchanged; see O(wait).
   - In check mode the mesh is asked where the replicas would run; nothing is stored and nothing is reserved.
 extends_documentation_fragment:
   - beemesh.mesh.connection
@@ -33,6 +33,14 @@ attributes:
     description: Shows the live manifest against the wanted one. Values of Secrets are masked.
     support: full
 options:
+  wait:
+    description:
+      - Whether to wait until every replica runs as declared, or with O(state=absent) until none runs any more. What is
+        not so in time is a failure of the task. The default is V(true), and V(false) with O(state=absent).
+      - With V(false) a new or changed declaration is C(changed) whatever becomes of it. One that is unchanged fails the
+        task if it stands as failed, when its rollout passed C(progressDeadlineSeconds) for example, when a container
+        ends again and again (C(CrashLoopBackOff)), or when its image cannot be had.
+    type: bool
   state:
     description:
       - V(present) declares what the definition says.
@@ -344,6 +352,8 @@ from ansible_collections.beemesh.mesh.plugins.module_utils.manifests import WORK
 from ansible_collections.beemesh.mesh.plugins.module_utils.workload import Workload
 
 OPTIONS: dict[str, t.Any] = {
+    "wait": {"type": "bool"},
+    "wait_timeout": WAIT["wait_timeout"],
     "state": {"type": "str", "choices": ["present", "absent", "patched"], "default": "present"},
     "resource_definition": {"type": "raw", "aliases": ["definition", "inline"]},
     "src": {"type": "path"},
@@ -376,7 +386,7 @@ OPTIONS: dict[str, t.Any] = {
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={**OPTIONS, **CONNECTION, **NAMESPACE, **WAIT, **CONDITION},
+        argument_spec={**OPTIONS, **CONNECTION, **NAMESPACE, **CONDITION},
         mutually_exclusive=[*EXCLUSIVE, ("resource_definition", "src", "template")],
         supports_check_mode=True,
         no_log=True,  # manifests hold secrets, which the log of a host must not

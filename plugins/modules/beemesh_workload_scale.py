@@ -101,7 +101,7 @@ from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import (
     BeectlError,
     seconds,
 )
-from ansible_collections.beemesh.mesh.plugins.module_utils.conditions import WAIT
+from ansible_collections.beemesh.mesh.plugins.module_utils.conditions import WAIT, check_standing
 
 OPTIONS: dict[str, t.Any] = {
     "kind": {"type": "str", "choices": ["Deployment", "StatefulSet"], "default": "Deployment"},
@@ -132,6 +132,7 @@ def scale(module: AnsibleModule) -> dict[str, t.Any]:
     elif params["wait"]:
         words += ["--wait", "--timeout", seconds(params["wait_timeout"])]
     facts = beectl.json(*words, stdin=json.dumps(patch), waiting=params["wait_timeout"])
+    check_standing(facts["results"][0])
     return answer(facts["results"][0])
 
 

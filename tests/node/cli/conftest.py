@@ -71,10 +71,10 @@ def before_commit(monkeypatch):
     return arrange
 
 
-def make_mesh(mesh_dir, tmp_path, monkeypatch, names):
+def make_mesh(mesh_dir, tmp_path, monkeypatch, names, passphrase=None):
     context = Context(mesh_dir)
     loaded = ContextSettings.load(context)
-    root = MeshRoot(load_root(context.root_key), MeshId(bytes.fromhex(loaded.mesh_id)))
+    root = MeshRoot(load_root(context.root_key, passphrase), MeshId(bytes.fromhex(loaded.mesh_id)))
     fake = FakeMesh(root, load_trust(context, loaded), tmp_path, names, now_ms())
     first = next(iter(fake.machines.values())).presence.addresses
     loaded.with_bootstrap(first).save(context)

@@ -1,6 +1,7 @@
 """`patch`, `apply --force`, conditional `delete`, and what these and `apply` tell programs."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -118,6 +119,12 @@ class TestDelete:
         beectl("delete", "deploy/hello", "--uid", uid, "--resource-version", "1")
 
 
+def _crashing(pod):
+    (container,) = pod.containers
+    waiting = replace(container, reason="CrashLoopBackOff", message="back-off 10s", ready=False)
+    return replace(pod, containers=(waiting,))
+
+
 class TestFacts:
     def test_tell_where_replicas_run_and_how_many_are_ready(self, beectl, mesh, live):
         facts = beectl.json("apply", "-f", live, "--wait", "--timeout", "5s")
@@ -145,6 +152,24 @@ class TestFacts:
         (result,) = json.loads(said.stdout)["results"]
         assert (result["changed"], result["readyReplicas"]) == (True, 0)
         assert "0 of 2 updated replicas" in said.stderr
+
+    def test_tell_what_stands_as_failed(self, beectl, mesh, live):
+        def result(*words):
+            return beectl.json("apply", "-f", live, *words)["results"][0]
+
+        assert "failure" not in result()
+        mesh.after_commit = lambda fake, declaration: mesh.run_pods(declaration, ready=False)
+        live.write_text(live.read_text().replace("web:1", "web:2"))
+        assert "failure" not in result(), "what is young may still come"
+        assert "failure" not in result()
+        for fake in mesh.fakes.values():
+            fake.pods = [_crashing(pod) for pod in fake.pods]
+        for words in ((), ("--dry-run=server",)):
+            assert "CrashLoopBackOff: back-off 10s" in result(*words)["failure"]
+        for fake in mesh.fakes.values():
+            fake.pods = []
+            fake.progress_failed = True
+        assert "passed its progress deadline: 0 out of 2 new replicas" in result()["failure"]
 
     def test_show_the_difference_without_what_a_secret_holds(self, beectl, live):
         live.write_text(live.read_text().replace("swordfish-one", "swordfish-two"))

@@ -1,6 +1,7 @@
 """Who is believed, changed by `beectl`: every step can be made again, and says what it did and did not."""
 
 import json
+import os
 
 import pytest
 
@@ -13,6 +14,7 @@ from beemesh_node.protocol.encryption import epoch_id
 from beemesh_node.protocol.messages import TrustNews
 from beemesh_node.protocol.revocation import KEPT_AFTER_END_MS
 from beemesh_node.protocol.root import MachineProfile
+from tests.node.cli.conftest import make_mesh
 
 NONCE = "5b" * 32
 
@@ -104,6 +106,19 @@ class TestRevoke:
         told = beectl("cert", "revoke", "m3").stdout
         assert "replace their Secrets" in told
         assert "default/deployment/hello (guardian)" in told
+
+    def test_one_pipe_with_the_passphrase_opens_both_keys(self, beectl, tmp_path, monkeypatch):
+        secret, locked = tmp_path / "secret", tmp_path / "locked"
+        secret.write_text("correct horse\n")
+        beectl("mesh", "init", "--dir", locked, "--encrypt", env={"BEEMESH_PASSPHRASE_FILE": str(secret)})
+        make_mesh(locked, tmp_path, monkeypatch, ["m1", "m2", "m3"], "correct horse")
+        for passphrase, code in (("wrong", ExitCode.AUTHENTICATION), ("correct horse", 0)):
+            reading, writing = os.pipe()
+            os.write(writing, passphrase.encode() + b"\n")
+            os.close(writing)
+            beectl("cert", "revoke", "m3", env={"BEEMESH_PASSPHRASE_FILE": f"/dev/fd/{reading}"}, code=code)
+            os.close(reading)
+        assert trust_of(Context(locked)).revocations.entries
 
     def test_one_certificate(self, beectl, mesh):
         facts = beectl.json("cert", "revoke", "serial/77")

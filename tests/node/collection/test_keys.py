@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.node.integration.mesh import BEECTL, Operator
-from tests.node.integration.project import Played, Project
+from tests.node.integration.project import EXAMPLES_ON_A_MESH, Played, Project
 
 BEEMESHD = str(Path(sys.executable).with_name("beemeshd"))
 PASSPHRASE = "correct horse battery staple"
@@ -24,6 +24,7 @@ KEYS = "beemesh.mesh.beemesh_keys"
 INFO = "beemesh.mesh.beemesh_keys_info"
 PIPE = "beemesh.mesh.beemesh_keys_pipe"
 CERTIFICATE = "beemesh.mesh.beemesh_certificate"
+SHOWN_HERE = {KEYS, INFO, PIPE, CERTIFICATE}
 
 
 def run(*command: object, **environment: str) -> dict[str, Any]:
@@ -79,6 +80,12 @@ def checked(task: dict[str, Any]) -> dict[str, Any]:
     return {**task, "check_mode": True}
 
 
+def test_every_module_has_a_test_that_runs_its_examples(project: Project) -> None:
+    there = {f"beemesh.mesh.{path.stem}" for path in (project.collection / "plugins" / "modules").glob("*.py")}
+    elsewhere = {f"beemesh.mesh.beemesh_{name}" for name in EXAMPLES_ON_A_MESH}
+    assert SHOWN_HERE | elsewhere == there
+
+
 def test_the_examples_of_beemesh_keys(project: Project, place: Path) -> None:
     machine, operator, replaced, removed = placed(project.examples("beemesh_keys"), place)
     (place / "shop").mkdir(mode=0o700)
@@ -122,9 +129,11 @@ def test_a_root_that_is_only_in_the_vault_signs(project: Project, place: Path) -
         "passphrase": "{{ root_passphrase }}",
         "path": str(place / "sensor2.bundle"),
     }
-    _, looked = placed(project.examples("beemesh_keys_info"), place)
+    machine, looked = placed(project.examples("beemesh_keys_info"), place)
     right["vault_mesh_root"] = first["content"]
     wrong = {**right, "root_passphrase": "wrong one"}
+    machine = {**machine, INFO: {"path": str(state / "machine.key")}}
+    assert project.play([machine]).of(machine["name"])["type"] == "machine"
     sign = {"name": "sign", CERTIFICATE: signing, "ignore_errors": True}
     tasks = [
         knowing(made, **right),

@@ -23,6 +23,12 @@ VAULT_PASSWORD = "correct horse"
 DATABASE_PASSWORD = "staple-battery-7391"
 """Stands in a vault, and must not be seen anywhere but in the container."""
 
+EXAMPLES_ON_A_MESH = (
+    *("workload", "workload_info", "workload_log", "workload_exec", "workload_scale"),
+    *("node", "node_info"),
+)
+"""Modules whose examples need machines; those of all others are run without."""
+
 _CALLBACK = """
 import json
 import os

@@ -227,6 +227,14 @@ def test_what_beectl_says_is_passed_on(beectl, tmp_path):
         parse({"beectl": beectl.path}, tmp_path)
 
 
+def test_a_machine_that_does_not_answer_is_a_warning(inventory, beectl, monkeypatch):
+    warned = []
+    monkeypatch.setattr("ansible.utils.display.Display.warning", lambda self, text, **_: warned.append(text))
+    beectl.answers("machines", NODES, stderr="Warning: no answer from sensor-2\n")
+    assert hosts(inventory(), "beemesh") == ["cloud-1", "sensor-1", "sensor-2"]
+    assert "no answer from sensor-2" in warned
+
+
 def test_an_answer_that_is_no_json_is_refused(beectl, tmp_path):
     beectl.answers("pods", stdout="no json")
     with pytest.raises(Exception, match="did not answer with JSON"):

@@ -127,10 +127,29 @@ def test_a_key_that_others_can_read_is_closed(run, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("mode", ["0640", "604"])
+def test_in_check_mode_a_key_that_others_can_read_is_looked_at_and_stays_open(run, path):
+    made = run(beemesh_keys, path=str(path))
+    path.chmod(0o644)
+    planned = run(beemesh_keys, path=str(path), check=True)
+    assert (planned["changed"], planned["fingerprint"]) == (True, made["fingerprint"])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("mode", ["0640", "604", 0o644, 600, "u=rw,g=r", "a+r", "o+x", "0o644", "mine", "4600"])
 def test_a_mode_that_lets_others_in_is_refused(run, path, mode):
-    assert "use 0600" in run(beemesh_keys, path=str(path), mode=mode, fails=True)["msg"]
-    assert not path.exists()
+    for _ in range(2):
+        assert "use 0600" in run(beemesh_keys, path=str(path), mode=mode, fails=True)["msg"]
+        assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [(0o600, 0o600), ("600", 0o600), (0o400, 0o400), ("u=r", 0o400), ("g-rwx,o=", 0o600), ("u-w", 0o400)],
+)
+def test_a_private_mode_is_set_once(run, path, mode, expected):
+    for changed in (True, False):
+        assert run(beemesh_keys, path=str(path), mode=mode)["changed"] == changed
+        assert stat.S_IMODE(path.stat().st_mode) == expected
 
 
 def test_neither_key_nor_passphrase_is_ever_told(run, path, asked):

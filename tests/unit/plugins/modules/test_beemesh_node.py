@@ -40,12 +40,25 @@ class TestCordon:
 
     def test_waits_until_it_is_ready_again(self, play, mesh):
         mesh.says("uncordon", {"machines": []})
-        mesh.says("get", node(closed=True))
-        mesh.says("get", node(closed=True, status="False"), once=True)
-        mesh.says("get", node(closed=True), once=True)
-        answer = play(beemesh_node, name="oak", state="uncordoned", wait=True, wait_sleep=0, wait_timeout=5)
+        mesh.says("get", node())
+        mesh.says("get", node(status="False"), once=True)
+        for _ in range(2):
+            mesh.says("get", node(closed=True), once=True)
+        answer = play(beemesh_node, name="oak", state="uncordoned", wait=True, wait_sleep=0, wait_timeout=30)
         assert answer["node"]["status"]["conditions"][0]["status"] == "True"
+        assert len([words for words in mesh.words if "get" in words]) == 4
+
+    def test_waits_until_the_mesh_knows_that_it_is_cordoned(self, play, mesh):
+        mesh.says("cordon", {"machines": []})
+        mesh.says("get", node(closed=True))
+        for _ in range(2):
+            mesh.says("get", node(), once=True)
+        answer = play(beemesh_node, name="oak", state="cordoned", wait=True, wait_sleep=0, wait_timeout=30)
+        assert (answer["changed"], answer["node"]["spec"]) == (True, {"unschedulable": True})
         assert len([words for words in mesh.words if "get" in words]) == 3
+        mesh.says("get", node())
+        late = play(beemesh_node, fails=True, name="oak", state="cordoned", wait=True, wait_timeout=0)
+        assert "after 0 s not cordoned: machine oak" in late["msg"]
 
     def test_a_stranger_is_named(self, play, mesh):
         mesh.says("get", rc=1, err="error: not found: node/oak\n")

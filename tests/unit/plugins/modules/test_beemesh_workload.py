@@ -67,6 +67,27 @@ class TestPresent:
         answer = play(module, definition=WEB)
         assert (answer["changed"], answer["method"]) == (False, "none")
 
+    def test_waits_unless_told_not_to(self, play, mesh):
+        mesh.says("apply", facts(told()))
+        mesh.says("delete", facts(told(action="deleted")))
+        for options, waits in (({}, True), ({"wait": True}, True), ({"wait": False}, False)):
+            play(module, definition=WEB, **options)
+            assert ("--wait" in mesh.calls[-1]["words"]) == waits
+        play(module, definition=WEB, state="absent")
+        assert "--wait" not in mesh.calls[-1]["words"]
+
+    @pytest.mark.parametrize("check", [False, True])
+    @pytest.mark.parametrize("action", ["unchanged", "configured"])
+    def test_what_stands_as_failed_is_not_ok_without_waiting_either(self, play, mesh, action, check):
+        failed = told(action=action, failure="web-1: CrashLoopBackOff: ends at once", readyReplicas=0)
+        mesh.says("apply", facts(told("other", "unchanged"), failed))
+        answer = play(module, fails=action == "unchanged", definition=WEB, wait=False, check=check)
+        assert answer["changed"] == (action != "unchanged")
+        assert len(answer["results"]) == 2
+        if action == "unchanged":
+            assert "Deployment default/web is as declared and stands as failed: web-1: CrashLoop" in answer["msg"]
+            assert answer["reason"] == "failed"
+
     def test_check_mode_only_tries(self, play, mesh):
         mesh.says("apply", facts(told(placement=placed("oak", predicted=True), waiting=1, message="3 lack memory")))
         answer = play(module, check=True, definition=WEB, wait=True, force=True)
@@ -134,7 +155,7 @@ class TestPresent:
 
     def test_force_waits_for_what_it_ends(self, play, mesh):
         mesh.says("apply", facts(told(action="replaced")))
-        assert play(module, definition=WEB, force=True, wait_timeout=9)["method"] == "replace"
+        assert play(module, definition=WEB, force=True, wait=False, wait_timeout=9)["method"] == "replace"
         assert "--force --timeout 9s" in mesh.words[0]
 
     def test_without_apply_what_is_there_is_patched(self, play, mesh):

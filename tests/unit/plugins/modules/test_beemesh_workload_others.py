@@ -123,6 +123,14 @@ class TestScale:
         assert (answer["placement"], answer["replicas_ready"]) == (places, 1)
         assert "--dry-run=server" in mesh.words[0]
 
+    def test_what_stands_as_failed_is_not_ok(self, play, mesh):
+        named = {"kind": "Deployment", "namespace": "default", "name": "web", "failure": "web-1: ErrImagePull"}
+        self.answer(mesh, **named, changed=False)
+        answer = play(beemesh_workload_scale, fails=True, name="web", replicas=3)
+        assert "Deployment default/web is as declared and stands as failed: web-1: ErrImagePull" in answer["msg"]
+        self.answer(mesh, **named, changed=True)
+        assert play(beemesh_workload_scale, name="web", replicas=3)["changed"]
+
     def test_only_from_the_number_that_was_meant(self, play, mesh):
         mesh.says("get", deployment(5))
         answer = play(beemesh_workload_scale, name="web", replicas=3, current_replicas=4)
