@@ -20,6 +20,7 @@ from beemesh_node.cli import passphrase
 from beemesh_node.cli.context import Context, ContextSettings, read_json, write_json, write_text
 from beemesh_node.cli.errors import CliError, InvalidInputError, NotAllowedError
 from beemesh_node.cli.operator import load_trust, read_network_key
+from beemesh_node.cli.superseding import SUPERSEDED, superseded_by
 from beemesh_node.cli.terminal import note
 from beemesh_node.cli.times import now_ms
 from beemesh_node.crypto import generate_kem_key
@@ -202,7 +203,7 @@ def issue(
             lifetime_ms=None if chosen.not_after is None else chosen.not_after - now,
             not_before_ms=chosen.not_before,
         )
-        entries[ledger_key(profile)] = _entry(store.verify_chain(certificate), certificate)
+        _note(entries, ledger_key(profile), _entry(store.verify_chain(certificate), certificate))
     return certificate
 
 
@@ -226,7 +227,12 @@ def record(context: Context, certificate: Certificate, raw: bytes) -> None:
         # A renewal answers the same request as before.
         same = before.get("peer_id") == certificate.peer_id
         answered = {key: before[key] for key in _ANSWERED if same and key in before}
-        entries[f"{kind}/{certificate.name}"] = {**_entry(certificate, raw), **answered}
+        _note(entries, f"{kind}/{certificate.name}", {**_entry(certificate, raw), **answered})
+
+
+def _note(entries: dict[str, dict[str, Any]], key: str, fresh: dict[str, Any]) -> None:
+    # In the write that puts the new one there: whoever is killed after it has not lost what is to be revoked.
+    entries[key] = {**fresh, SUPERSEDED: superseded_by(entries.get(key, {}), fresh)}
 
 
 def ledger_key(profile: Profile) -> str:

@@ -148,3 +148,11 @@ def echo_lines(lines: Iterable[str]) -> None:
     """Print lines."""
     for line in lines:
         click.echo(line)
+
+
+def told_lines(facts: Mapping[str, Any]) -> list[str]:
+    """Who was told what is believed from now on, for people: of facts that have `told` and `untold`."""
+    lines = [f"told: {', '.join(facts['told']) or 'nobody'}"]
+    if facts["untold"]:
+        lines.append(f"not reached: {', '.join(facts['untold'])}; whoever was told hands it on when they are back")
+    return lines

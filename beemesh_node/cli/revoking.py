@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from beemesh_node.cli.context import Context
 from beemesh_node.cli.errors import CliError, InvalidInputError
 from beemesh_node.cli.gather import gather
 from beemesh_node.cli.mesh import Mesh
+from beemesh_node.cli.superseding import superseded, to_be_revoked
 from beemesh_node.cli.survey import Declaration, Survey, reachable, survey
 from beemesh_node.cli.workload_client import WorkloadClient
 from beemesh_node.membership.closeness import GUARDIANS, key_of_name, position
@@ -20,7 +22,7 @@ from beemesh_node.protocol.certificate import Certificate, Role
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import ClaimReport, ListReply, ListRequest, Resource
-from beemesh_node.protocol.revocation import Revocation
+from beemesh_node.protocol.revocation import Revocation, Revocations
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PREFIXES = {"machine": "machine", "machines": "machine", "node": "machine", "operator": "operator", "serial": "serial"}
@@ -92,6 +94,26 @@ def find_suspects(context: Context, mesh: Mesh, words: Sequence[str]) -> tuple[S
     return found
 
 
+def find_superseded(context: Context, mesh: Mesh) -> tuple[tuple[Suspect, ...], tuple[Suspect, ...]]:
+    """The certificates for keys that members have replaced: those to be revoked, and those to be left for now.
+
+    These are for keys that a member of the mesh still shows, since it has not joined with the new ones: it would be
+    locked out. Raises `CliError` where there is no ledger.
+    """
+    if not context.ledger.is_file():
+        raise InvalidInputError(f"{context.path} has no ledger of certificates: revoke them where the root is")
+    in_use = {mesh.operator.certificate.peer_id}
+    for machine in mesh.session.machines.values():
+        with contextlib.suppress(ProtocolError):
+            in_use.add(mesh.chain(machine.certificate).peer_id)
+    free: list[Suspect] = []
+    left: list[Suspect] = []
+    for each in to_be_revoked(issued(context), mesh.operator.trust.revocations):
+        suspect = Suspect(each.kind, each.name, each.machine_id, each.serial)
+        (left if each.peer_id in in_use else free).append(suspect)
+    return tuple(free), tuple(left)
+
+
 def peers_of(context: Context, words: Sequence[str]) -> frozenset[str]:
     """The peer ids of these members, as far as the ledger knows them."""
     if not context.ledger.is_file():
@@ -111,6 +133,7 @@ def _known(context: Context, mesh: Mesh) -> tuple[_Known, ...]:
         for key, entry in issued(context).items():
             kind, _, name = key.partition("/")
             known.append(_Known(kind, name, MachineId(entry["machine_id"]), int(entry["serial"])))
+        known += [_Known(old.kind, old.name, old.machine_id, old.serial) for old in superseded(issued(context))]
     for machine in mesh.session.machines.values():
         try:
             certificate = mesh.chain(machine.certificate)
@@ -242,6 +265,12 @@ def owned_by(seen: Survey, suspects: Sequence[Suspect]) -> list[Declaration]:
         for each in seen.declarations
         if each.attested.owner.machine_id in members or each.attested.owner.serial in serials
     ]
+
+
+def is_revoked(suspect: Suspect, revocations: Revocations) -> bool:
+    """Whether the lists say so already. A serial says the same with and without the id of its member."""
+    keys = {entry.key for entry in revocations.entries}
+    return suspect.key in keys or (suspect.serial != 0 and suspect.serial in {serial for _, serial in keys})
 
 
 def revocation(suspect: Suspect, now_ms: int, reason: str) -> Revocation:

@@ -9,7 +9,7 @@ import click
 from beemesh_node.cli import context as contexts
 from beemesh_node.cli.errors import CliError, InvalidInputError
 from beemesh_node.cli.options import context_options, examples, output_option, settings
-from beemesh_node.cli.output import Format, Table, echo_facts, echo_table
+from beemesh_node.cli.output import Format, Table, echo_facts, echo_table, told_lines
 
 if TYPE_CHECKING:
     from beemesh_node.cli.mesh import Mesh
@@ -81,7 +81,7 @@ def add(encrypt: bool, form: Format) -> None:
     since = "is trusted now" if facts["changed"] else "was trusted already"
     lines = [
         f"root {facts['roots'][0][:16]} {since}, beside the old one (bundle {facts['bundle']})",
-        *_told(facts),
+        *told_lines(facts),
         "Next: `beectl cert renew --all`, then `beectl mesh root retire`. Keep a backup of root.next.key.",
     ]
     echo_facts(facts, form, "\n".join(lines))
@@ -133,7 +133,7 @@ def retire(force: bool, stolen: bool, form: Format) -> None:
     facts = in_mesh(lambda mesh: once(work(mesh)))
     lines = [
         f"root {facts['roots'][0][:16]} is the root of the mesh (bundle {facts['bundle']})",
-        *_told(facts),
+        *told_lines(facts),
         "The old key lies beside it as root.retired.key: destroy it, in backups too, once you need it no more.",
     ]
     echo_facts(facts, form, "\n".join(lines))
@@ -142,13 +142,6 @@ def retire(force: bool, stolen: bool, form: Format) -> None:
 def _roots(mesh: Mesh) -> dict[str, Any]:
     trust = mesh.operator.trust
     return {"bundle": trust.sequence, "roots": [identity.hex() for identity in trust.roots]}
-
-
-def _told(facts: dict[str, Any]) -> list[str]:
-    lines = [f"told: {', '.join(facts['told']) or 'nobody'}"]
-    if facts["untold"]:
-        lines.append(f"not reached: {', '.join(facts['untold'])}; whoever was told hands it on when they are back")
-    return lines
 
 
 @click.command(

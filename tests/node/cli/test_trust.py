@@ -119,7 +119,6 @@ class TestRevoke:
             (("admin",), ExitCode.INVALID, "is you"),
             (("m1", "m9"), ExitCode.FAILURE, "no such member"),
             (("m1", "--reason", "x" * 201), ExitCode.INVALID, "a reason 200"),
-            ((), ExitCode.INVALID, "Missing argument"),
         ],
     )
     def test_what_cannot_be_meant(self, beectl, mesh, context, words, code, told):
@@ -153,6 +152,57 @@ class TestRevoke:
         authority.Epoch(1, b"1" * 32).save(context)
         _, place = join(beectl, context, tmp_path, "web1")
         assert load_membership(place).revocations == ()
+
+
+class TestSuperseded:
+    """Machines m1 to m3 stand in no ledger; web1 and web2 were signed by `cert sign`."""
+
+    def test_what_was_replaced_is_revoked_whatever_was_interrupted(self, beectl, mesh, context, tmp_path):
+        first, state = join(beectl, context, tmp_path, "web1")
+        lost, _ = join(beectl, context, tmp_path, "web1", "--renew", state=state)  # its answer was lost
+        again, _ = join(beectl, context, tmp_path, "web1", "--renew", state=state)
+        assert again["replaced"] == lost["serial"]
+        would = beectl.json("cert", "revoke", "--superseded", "--dry-run")
+        assert {each["serial"] for each in would["revoked"]} == {first["serial"], lost["serial"]}
+        assert trust_of(context).revocations.entries == ()
+        done = beectl.json("cert", "revoke", "--superseded", "--reason", "replaced")
+        assert (done["changed"], done["epoch"], done["in_use"]) == (True, 2, [])
+        revoked = trust_of(context).revocations
+        assert sorted(e.serial for e in revoked.entries) == sorted((first["serial"], lost["serial"]))
+        assert {(e.name, e.machine_id) for e in revoked.entries} == {("web1", first["machine_id"])}
+        after = beectl.json("cert", "revoke", "--superseded")
+        assert (after["changed"], after["revoked"], after["epoch"], after["told"]) == (False, [], 2, ["m1", "m2", "m3"])
+        assert beectl.json("cert", "revoke", first["serial"])["changed"] is False
+
+    def test_what_is_still_in_use_is_left(self, beectl, mesh, context, tmp_path):
+        first, state = join(beectl, context, tmp_path, "web1")
+        before = load_membership(state).certificate_bytes
+        join(beectl, context, tmp_path, "web1", "--renew", state=state)
+        known = mesh.named("m3")
+        known.certificate, fresh = before, known.certificate
+        facts = beectl.json("cert", "revoke", "--superseded")
+        assert (facts["changed"], facts["revoked"], facts["epoch"]) == (False, [], 1)
+        assert [(each["name"], each["serial"]) for each in facts["in_use"]] == [("web1", first["serial"])]
+        assert "is in use: have it join" in beectl("cert", "revoke", "--superseded").stdout
+        known.certificate = fresh
+        assert beectl.json("cert", "revoke", "--superseded")["changed"] is True
+
+    def test_another_certificate_for_the_same_keys_takes_nothing_away(self, beectl, mesh, context, tmp_path):
+        _, state = join(beectl, context, tmp_path, "web1")
+        words = ("cert", "sign", "--request", tmp_path / "request", "--name", "web1", "--out", tmp_path / "bundle")
+        beectl(*words, "--label", "zone=a")
+        assert beectl.json("cert", "revoke", "--superseded")["revoked"] == []
+        join(beectl, context, tmp_path, "web1", "--renew", state=state)
+        assert len(beectl.json("cert", "revoke", "--superseded")["revoked"]) == 2, "both were for the keys of before"
+
+    def test_a_new_member_under_an_old_name_replaces_nobody(self, beectl, mesh, context, tmp_path):
+        join(beectl, context, tmp_path, "web1")
+        join(beectl, context, tmp_path, "web1", state=tmp_path / "other")
+        assert beectl.json("cert", "revoke", "--superseded")["revoked"] == []
+
+    @pytest.mark.parametrize("words", [(), ("m1", "--superseded")])
+    def test_either_members_or_those(self, beectl, mesh, words):
+        assert "or --superseded" in beectl("cert", "revoke", *words, code=ExitCode.INVALID).stderr
 
 
 class TestOperators:
