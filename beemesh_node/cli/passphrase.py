@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -14,15 +15,24 @@ VARIABLE = "BEEMESH_PASSPHRASE_FILE"
 NEW_VARIABLE = "BEEMESH_NEW_PASSPHRASE_FILE"
 """For `beectl keys passphrase`, which needs the present one too."""
 _MAX = 4096
+_drained: dict[tuple[int, int], str] = {}
+"""First lines of pipes by device and inode, since a pipe can be read once and a command may open several keys."""
 
 
 def from_file(variable: str = VARIABLE) -> str | None:
-    """The first line of the file that the environment names; None when it names none. Raises `CliError`."""
+    """The first line of the file that the environment names; None when it names none. Raises `CliError`.
+
+    The file may be a pipe, such as /dev/stdin or /dev/fd/3.
+    """
     name = os.environ.get(variable)
     if not name:
         return None
     try:
         with Path(name).open("rb") as file:
+            about = os.fstat(file.fileno())
+            pipe = (about.st_dev, about.st_ino) if stat.S_ISFIFO(about.st_mode) else None
+            if pipe in _drained:
+                return _drained[pipe]
             text = file.read(_MAX).decode()
     except OSError as error:
         raise NotAllowedError(f"{name} (from {variable}): {error.strerror}") from None
@@ -31,6 +41,8 @@ def from_file(variable: str = VARIABLE) -> str | None:
     line = text.split("\n", 1)[0].removesuffix("\r")
     if not line:
         raise NotAllowedError(f"{name} (from {variable}): its first line is empty; write the passphrase there")
+    if pipe is not None:
+        _drained[pipe] = line
     return line
 
 

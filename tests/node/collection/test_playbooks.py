@@ -34,9 +34,12 @@ def gates(tmp_path: Path) -> Path:
     return tmp_path / "gates.yml"
 
 
-def play(playbook: Path, **variables: object) -> subprocess.CompletedProcess[str]:
-    """Run a playbook for two machines that are both this one."""
-    inventory = {"mesh": {"hosts": {name: {"ansible_connection": "local"} for name in ("one", "two")}}}
+def play(
+    playbook: Path, hosts: dict[str, dict[str, object]] | None = None, **variables: object
+) -> subprocess.CompletedProcess[str]:
+    """Run a playbook for two machines that are both this one, or for what `hosts` says beyond that."""
+    known = {"one": {}, "two": {}, **(hosts or {})}
+    inventory = {"mesh": {"hosts": {name: {"ansible_connection": "local", **more} for name, more in known.items()}}}
     (playbook.parent / "hosts.yml").write_text(yaml.safe_dump(inventory))
     words = ["-i", str(playbook.parent / "hosts.yml"), "-e", json.dumps(variables)]
     return subprocess.run(
@@ -75,3 +78,66 @@ def test_what_was_ill_at_the_start_stops_nobody(gates: Path) -> None:
     beectl = fake(gates.parent, [machine("one", "False")])
     done = play(gates, beemesh_beectl=str(beectl), beemesh_mesh_dir="nowhere", beemesh_health_timeout=3)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_batch_that_is_lost_does_not_end_the_run(tmp_path: Path) -> None:
+    plays = yaml.safe_load((PLAYBOOKS / "join-mesh.yml").read_text())
+    look, join, tell = plays[1:]
+    look["become"] = join["become"] = False
+    look["tasks"] = look["tasks"][1:]
+    block = join["tasks"][-1]
+    # The line to the first machine is lost while it joins; the second fails in its own way.
+    block["block"] = [
+        {"name": "Lose it", "ansible.builtin.ping": {}},
+        {"name": "Fail", "ansible.builtin.fail": {"msg": "no room"}, "when": "inventory_hostname == 'two'"},
+        {"name": "Arrive", "ansible.builtin.debug": {"msg": "{{ inventory_hostname }} has arrived"}},
+    ]
+    (tmp_path / "join.yml").write_text(yaml.safe_dump([look, join, tell]))
+    for name in ("tasks", "vars"):
+        (tmp_path / name).symlink_to(PLAYBOOKS / name)
+    lost = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    done = play(tmp_path / "join.yml", hosts={"one": lost, "three": {}}, beemesh_batch=1)
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    assert "two has not joined (Fail: no room)" in said
+    assert "three has arrived" in said
+    assert "unreachable=1" in said
+
+
+def beginning(tmp_path: Path, name: str) -> Path:
+    """A playbook up to where it reaches for machines."""
+    plays = yaml.safe_load((PLAYBOOKS / f"{name}.yml").read_text())
+    (tmp_path / "begin.yml").write_text(yaml.safe_dump(plays[:1]))
+    for part in ("tasks", "vars"):
+        (tmp_path / part).symlink_to(PLAYBOOKS / part)
+    return tmp_path / "begin.yml"
+
+
+def test_a_passphrase_guards_the_root_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
+    mesh_dir = tmp_path / "mesh"
+    beectl = tmp_path / "beectl"
+    beectl.write_text(f"#!/bin/sh\nexec {sys.executable} -c 'from beemesh_node.cli.main import main; main()' \"$@\"\n")
+    beectl.chmod(0o700)
+    playbook = beginning(tmp_path, "join-mesh")
+
+    def begin(**more: object) -> subprocess.CompletedProcess[str]:
+        return play(playbook, beemesh_beectl=str(beectl), beemesh_mesh_dir=str(mesh_dir), **more)
+
+    made = begin(beemesh_passphrase="quiet bees")
+    assert made.returncode == 0, made.stdout
+    for name in ("root.key", "operator.key"):
+        told = subprocess.run(
+            [beectl, "keys", "inspect", str(mesh_dir / name), "-o", "json"], capture_output=True, check=True
+        )
+        assert json.loads(told.stdout)["encrypted"]
+    before = {path.name: path.read_bytes() for path in mesh_dir.iterdir()}
+    again = begin(beemesh_passphrase="quiet bees")
+    wrong, none = begin(beemesh_passphrase="loud bees"), begin()
+    assert again.returncode == 0
+    assert "changed=1" not in again.stdout
+    assert (wrong.returncode != 0, none.returncode != 0) == (True, True)
+    assert "Nothing was changed:" in wrong.stdout
+    assert "wrong passphrase for this mesh-root key" in " ".join(wrong.stdout.split())
+    assert "Give the passphrase as beemesh_passphrase" in " ".join(none.stdout.split())
+    assert {path.name: path.read_bytes() for path in mesh_dir.iterdir()} == before
+    assert not [done for done in (made, again, wrong) if " bees" in done.stdout + done.stderr]
