@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
+HERE = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 GATES = ("Look how the mesh is now", "See that the mesh is well")
 
 
@@ -22,7 +23,7 @@ def machine(name: str, ready: str) -> dict[str, object]:
 
 @pytest.fixture
 def gates(tmp_path: Path) -> Path:
-    """The plays of upgrade-mesh.yml with nothing in them but the looks at the mesh's health, one machine after another."""
+    """The plays of upgrade-mesh.yml with nothing in them but the looks at the health of the mesh."""
     plays = yaml.safe_load((PLAYBOOKS / "upgrade-mesh.yml").read_text())
     for play in plays:
         play["tasks"] = [task for task in play["tasks"] if task["name"] in GATES]
@@ -38,8 +39,8 @@ def play(
     playbook: Path, hosts: dict[str, dict[str, object]] | None = None, **variables: object
 ) -> subprocess.CompletedProcess[str]:
     """Run a playbook for two machines that are both this one, or for what `hosts` says beyond that."""
-    known = {"one": {}, "two": {}, **(hosts or {})}
-    inventory = {"mesh": {"hosts": {name: {"ansible_connection": "local", **more} for name, more in known.items()}}}
+    known: dict[str, dict[str, object]] = {"one": {}, "two": {}, **(hosts or {})}
+    inventory = {"mesh": {"hosts": {name: {**HERE, **more} for name, more in known.items()}}}
     (playbook.parent / "hosts.yml").write_text(yaml.safe_dump(inventory))
     words = ["-i", str(playbook.parent / "hosts.yml"), "-e", json.dumps(variables)]
     return subprocess.run(
@@ -99,7 +100,7 @@ def test_a_batch_that_is_lost_does_not_end_the_run(tmp_path: Path) -> None:
     done = play(tmp_path / "join.yml", hosts={"one": lost, "three": {}}, beemesh_batch=1)
     assert done.returncode != 0
     said = " ".join(done.stdout.split())
-    assert "two has not joined (Fail: no room)" in said
+    assert "two has not joined (Fail: no room)" in said, done.stdout
     assert "three has arrived" in said
     assert "unreachable=1" in said
 
