@@ -45,7 +45,12 @@ def play(
     words = ["-i", str(playbook.parent / "hosts.yml"), "-e", json.dumps(variables)]
     return subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", *words, str(playbook)],
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(playbook.parent / "ansible")},
+        env={
+            **os.environ,
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": "1",
+            "ANSIBLE_HOME": str(playbook.parent / "ansible"),
+        },
         capture_output=True,
         text=True,
         check=False,
