@@ -54,6 +54,14 @@ def on(machine: str, *command: str) -> str:
     return run(["podman", "exec", PREFIX + machine, *command], timeout=60)
 
 
+def serial(machine: str) -> int:
+    """The serial of the certificate that a machine has. Raises `LabError`."""
+    copy = directory() / f"{machine}.cert"
+    run(["podman", "cp", f"{PREFIX}{machine}:/var/lib/beemesh/machine.cert", copy])
+    found: int = json.loads(beectl("cert", "inspect", str(copy), "-o", "json"))["serial"]
+    return found
+
+
 @dataclass(frozen=True)
 class Container:
     """A container that runs, as the Podman of its machine tells."""

@@ -113,16 +113,30 @@ def test_a_second_run_changes_nothing() -> None:
     assert play("join-mesh", "--check").changed == []
 
 
-def test_a_wrong_vault_password_is_said_and_changes_nothing(tmp_path: Path) -> None:
+def test_a_wrong_passphrase_from_a_vault_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh, vault = scenario.directory() / "mesh", tmp_path / "vault"
+    vault.write_text("a vault's password\n")
     for name in ("right", "wrong"):
-        (tmp_path / name).write_text(f"{name}\n")
-    secrets = tmp_path / "secrets.yml"
-    secrets.write_text("beemesh_name: secret\n")
-    run(["ansible-vault", "encrypt", "--vault-password-file", tmp_path / "right", secrets])
-    played = play("join-mesh", "--vault-password-file", str(tmp_path / "wrong"), "--extra-vars", f"@{secrets}")
-    assert played.code != 0
-    assert played.tells("Decryption failed")
-    assert "TASK" not in played.said
+        (tmp_path / name).write_text(f"{name} bees\n")
+        secrets = tmp_path / f"{name}.yml"
+        secrets.write_text(f"beemesh_passphrase: {name} bees\n")
+        run(["ansible-vault", "encrypt", "--vault-password-file", vault, secrets])
+    monkeypatch.setenv("BEEMESH_NEW_PASSPHRASE_FILE", str(tmp_path / "right"))
+    scenario.beectl("keys", "passphrase")
+    before = {path.name: path.read_bytes() for path in mesh.iterdir() if path.is_file()}
+
+    def join(name: str) -> Played:
+        words = ("--vault-password-file", str(vault), "--extra-vars", f"@{tmp_path / name}.yml")
+        return play("join-mesh", *words, "--limit", "fl-1")
+
+    wrong, right = join("wrong"), join("right")
+    assert wrong.code != 0
+    assert wrong.tells("Nothing was changed:", "wrong passphrase for this mesh-root key")
+    assert (right.code, right.changed) == (0, []), right.said
+    assert [played for played in (wrong, right) if " bees" in played.said] == []
+    assert {path.name: path.read_bytes() for path in mesh.iterdir() if path.is_file()} == before
+    monkeypatch.setenv("BEEMESH_PASSPHRASE_FILE", str(tmp_path / "right"))
+    scenario.beectl("keys", "passphrase", "--remove")
 
 
 def test_a_check_of_leaving_changes_nothing() -> None:

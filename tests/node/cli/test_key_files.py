@@ -5,6 +5,7 @@ import stat
 
 import pytest
 
+from beemesh_node.cli import passphrase
 from beemesh_node.cli.errors import ExitCode
 from beemesh_node.crypto.armour import KeyKind
 from beemesh_node.crypto.keystore import load_identity, load_root
@@ -98,3 +99,12 @@ def test_nothing_private_is_shown(beectl, path):
     body = path.read_text().split("\n\n")[1].splitlines()[0]
     for form in ("table", "json", "yaml"):
         assert body not in beectl("keys", "inspect", path, "-o", form).output
+
+
+def test_a_pipe_gives_its_passphrase_to_every_key_that_a_command_opens(monkeypatch):
+    reader, writer = os.pipe()
+    os.write(writer, b"quiet bees\n")
+    os.close(writer)
+    monkeypatch.setenv("BEEMESH_PASSPHRASE_FILE", f"/dev/fd/{reader}")
+    assert [passphrase.from_file(), passphrase.from_file()] == ["quiet bees", "quiet bees"]
+    os.close(reader)

@@ -18,6 +18,7 @@ def test_what_is_there_is_noted() -> None:
             for machine in MACHINES
         },
         "ids": {item["metadata"]["name"]: item["metadata"]["uid"] for item in scenario.items("machines")},
+        "serials": [scenario.serial(machine) for machine in MACHINES],
         "roots": json.loads(scenario.beectl("mesh", "info", "-o", "json"))["roots"],
     }
     (scenario.directory() / "before.json").write_text(json.dumps(noted))

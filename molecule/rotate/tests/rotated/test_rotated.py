@@ -39,6 +39,12 @@ def test_there_is_one_root_and_it_is_another(before: Any) -> None:
     assert standing["epoch"] > 1
 
 
+def test_the_old_certificates_are_revoked_and_the_new_ones_are_not(before: Any) -> None:
+    revoked = {item["spec"]["serial"] for item in scenario.items("revocations")}
+    assert set(before["serials"]) - revoked == set()
+    assert {scenario.serial(machine) for machine in MACHINES} & revoked == set()
+
+
 def test_no_container_was_restarted(before: Any) -> None:
     running = scenario.containers("web", *MACHINES)
     assert sorted([each.machine, each.pod, each.started.isoformat()] for each in running) == before["running"]
