@@ -5,14 +5,15 @@ Each rule below is needed: without any one of them, random walks end with two ho
 - A grant is exclusive until the voter's own, longer, count of its time is over.
 - A restarted voter has forgotten its grants, and is silent until they must be over. What it signed it remembers.
 - It follows the newest voter set that it has seen in force, and grants nothing under an older one.
-- It signs one successor for each set, which differs by one voter, and that only once it has known the present set for
-  so long that whatever it granted under the one before is over.
+- It signs one successor for each set, which differs by one voter, and that only once whatever it granted under the one
+  before the present set is over: by what it counted when it followed, for grants since then end later and say nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 
 from beemesh_node.healing.leases.times import LONG_TTL, TTL, voter_seconds
 from beemesh_node.healing.leases.voters import Voters, merged
@@ -78,6 +79,8 @@ class Voter:
     signed: frozenset[MachineId] = frozenset()
     marks: dict[int, SlotMark] = field(default_factory=dict)
     _grants: dict[int, Grant] = field(default_factory=dict)
+    _former_until: float = -inf
+    """When the last grant is over that it knew as it followed the present voter set, or was restarted."""
     _silent: dict[int, float] = field(default_factory=dict)
     """Until when nothing is granted of a slot."""
     _released: dict[int, tuple[str, int]] = field(default_factory=dict)
@@ -92,6 +95,7 @@ class Voter:
         for long in held.long:
             until = now + voter_seconds(long.seconds)
             voter._grants[long.slot] = Grant(long.machine, long.pod_uid, long.round, until, long.seconds)
+        voter._former_until = voter._last_end()
         return voter
 
     @property
@@ -189,6 +193,7 @@ class Voter:
         for voters in sets:
             if voters.number == self.voters.number + 1:
                 self.voters, self.since, self.signed, news = voters, now, frozenset(), True
+                self._former_until = self._last_end()
                 self.marks = {mark.slot: mark for mark in merged((*self.marks.values(), *voters.marks))}
         return news
 
@@ -221,11 +226,10 @@ class Voter:
 
         That set had no predecessor if the present one is the first that was signed: then the one after the next waits.
         """
-        return self.voters.number > 0 and now < self.since + voter_seconds(self._longest(now))
+        return self.voters.number > 0 and now < max(self.since + voter_seconds(TTL), self._former_until)
 
-    def _longest(self, now: float) -> float:
-        """The TTL of the longest grant that is still counted."""
-        return max((grant.long for grant in self._grants.values() if grant.until > now), default=0.0) or TTL
+    def _last_end(self) -> float:
+        return max((grant.until for grant in self._grants.values()), default=-inf)
 
     # ---- what people see
 

@@ -143,6 +143,23 @@ def test_a_voter_signs_one_successor_and_the_next_only_later() -> None:
     assert one.proposed(VoterProposal("u", 2, (A, B, C)), 5 + voter_seconds(TTL)) is GRANTED
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_long_grant_of_the_former_set_is_waited_for_though_short_ones_have_followed(restarted: bool) -> None:
+    one, members = voter(), (A, B, C, D)
+    long_until = 1 + voter_seconds(LONG_TTL)
+    assert one.requested(A, request(ttl=LONG_TTL, term=1), 1).refusal is GRANTED
+    one.shown([Voters(1, frozenset(members))], 5)
+    now, round_ = 6.0, 2
+    while now + voter_seconds(TTL) < long_until + 1:
+        assert one.requested(A, request(number=1, term=1, round_=round_), now).refusal is GRANTED
+        now, round_ = now + 2.5, round_ + 1
+        if restarted and now > 30:
+            one, restarted = Voter.restarted(A, one.held, now), False
+            long_until = now + voter_seconds(LONG_TTL)
+    assert one.proposed(VoterProposal("u", 2, (A, B, C)), long_until - 0.1) is LeaseRefusal.EARLY
+    assert one.proposed(VoterProposal("u", 2, (A, B, C)), long_until + 0.1) is GRANTED
+
+
 # ---- a pod's lease
 
 
