@@ -23,7 +23,6 @@ description:
 extends_documentation_fragment:
   - beemesh.mesh.connection
   - beemesh.mesh.connection.namespace
-  - beemesh.mesh.connection.wait
   - beemesh.mesh.connection.wait_condition
 attributes:
   check_mode:
@@ -41,6 +40,10 @@ options:
         task if it stands as failed, when its rollout passed C(progressDeadlineSeconds) for example, when a container
         ends again and again (C(CrashLoopBackOff)), or when its image cannot be had.
     type: bool
+  wait_timeout:
+    description: Seconds to wait.
+    type: int
+    default: 120
   state:
     description:
       - V(present) declares what the definition says.
