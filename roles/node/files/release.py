@@ -91,8 +91,8 @@ def build(into: Path, *arguments: str) -> None:
 
 def platforms(libc: str, architecture: str) -> list[str]:
     """Return the platforms of wheels that run with a C library ("glibc-2.36", "musl-1.2"), the newest first."""
-    family, _, version = libc.partition("-")
-    major, _, minor = version.partition(".")
+    family, _dash, version = libc.partition("-")
+    major, _dot, minor = version.partition(".")
     if family not in OLDEST_MINOR or not (major.isdigit() and minor.isdigit()):
         raise SystemExit(f"release.py: --libc {libc!r}: give a family and a version, such as glibc-2.36 or musl-1.2")
     prefix = "manylinux" if family == "glibc" else "musllinux"

@@ -137,7 +137,7 @@ def test_in_check_mode_a_key_that_others_can_read_is_looked_at_and_stays_open(ru
 
 @pytest.mark.parametrize("mode", ["0640", "604", 0o644, 600, "u=rw,g=r", "a+r", "o+x", "0o644", "mine", "4600"])
 def test_a_mode_that_lets_others_in_is_refused(run, path, mode):
-    for _ in range(2):
+    for _attempt in range(2):
         assert "use 0600" in run(beemesh_keys, path=str(path), mode=mode, fails=True)["msg"]
         assert not path.exists()
 

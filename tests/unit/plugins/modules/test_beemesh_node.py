@@ -42,7 +42,7 @@ class TestCordon:
         mesh.says("uncordon", {"machines": []})
         mesh.says("get", node())
         mesh.says("get", node(status="False"), once=True)
-        for _ in range(2):
+        for _look in range(2):
             mesh.says("get", node(closed=True), once=True)
         answer = play(beemesh_node, name="oak", state="uncordoned", wait=True, wait_sleep=0, wait_timeout=30)
         assert answer["node"]["status"]["conditions"][0]["status"] == "True"
@@ -51,7 +51,7 @@ class TestCordon:
     def test_waits_until_the_mesh_knows_that_it_is_cordoned(self, play, mesh):
         mesh.says("cordon", {"machines": []})
         mesh.says("get", node(closed=True))
-        for _ in range(2):
+        for _look in range(2):
             mesh.says("get", node(), once=True)
         answer = play(beemesh_node, name="oak", state="cordoned", wait=True, wait_sleep=0, wait_timeout=30)
         assert (answer["changed"], answer["node"]["spec"]) == (True, {"unschedulable": True})
