@@ -198,16 +198,17 @@ def down() -> None:
 
 @lab.command()
 @click.option("--no-lab", is_flag=True, help="Only what needs no machines.")
-@click.option("--all", "everything", is_flag=True, help="Also the tests on real meshes that take minutes each.")
+@click.option("--all", "everything", is_flag=True, help="Also the tests that take minutes each.")
 def test(no_lab: bool, everything: bool) -> None:
     """Run the tests: style, types, imports, the node's own, the collection's gates, machines of a lab, Molecule."""
     hosts.prepare_podman(_install(testing=True))
-    meshes = (*suite.GATES, *suite.integration(long=everything))
+    pure = (*suite.QUICK, suite.node(long=everything))
+    meshes = (*suite.GATES, suite.integration(long=everything))
     if no_lab:
-        suite.run(suite.QUICK, meshes)
+        suite.run(pure, meshes)
         return
     _prepare()
-    suite.run(suite.QUICK, meshes, (*suite.LAB, *suite.MOLECULE))
+    suite.run(pure, meshes, (*suite.LAB, *suite.MOLECULE))
 
 
 lab.add_command(simulate)

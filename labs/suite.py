@@ -54,17 +54,24 @@ QUICK = (
     Check("Types of the lab", ("mypy", "labs", "roles/node/files/release.py")),
     Check("Import rules", ("lint-imports",)),
     Check("Ansible", ("ansible-lint", "--offline", "--profile", "production", *_ANSIBLE)),
-    Check("Node", (*_PYTEST, "tests/node", f"--ignore={_REAL_MESHES}")),
 )
 GATES = (Check("Gates of the collection", ("python", "-m", "labs.gates")),)
 SHORT = ("failover",)
 """The scenarios that are part of every run; `./lab molecule --all` has all of them."""
 
 
-def integration(*, long: bool) -> tuple[Check, ...]:
+def node(*, long: bool) -> Check:
+    """Everything of the node that needs no mesh; `long` adds what takes minutes."""
+    return Check("Node", (*_PYTEST, *_chosen(long), "tests/node", f"--ignore={_REAL_MESHES}"))
+
+
+def integration(*, long: bool) -> Check:
     """Real meshes on this computer; `long` adds the tests that take minutes each."""
-    chosen = () if long else ("-m", "not long")
-    return (Check("Integration", (*_PYTEST, *chosen, _REAL_MESHES)),)
+    return Check("Integration", (*_PYTEST, *_chosen(long), _REAL_MESHES))
+
+
+def _chosen(long: bool) -> tuple[str, ...]:
+    return () if long else ("-m", "not long")
 
 
 def _scenarios(names: Sequence[str]) -> tuple[Check, ...]:

@@ -16,6 +16,8 @@ import pytest
 from tests.node.integration.mesh import BEECTL, Operator
 from tests.node.integration.project import EXAMPLES_ON_A_MESH, Played, Project
 
+pytestmark = pytest.mark.long
+
 BEEMESHD = str(Path(sys.executable).with_name("beemeshd"))
 PASSPHRASE = "correct horse battery staple"
 NONCE = "ab" * 32

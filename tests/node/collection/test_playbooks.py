@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytestmark = pytest.mark.long
+
 PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
 HERE = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 GATES = ("Look how the mesh is now", "See that the mesh is well")

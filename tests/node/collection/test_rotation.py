@@ -12,6 +12,8 @@ import yaml
 PLAYBOOK = Path(__file__).parents[3] / "playbooks" / "rotate-keys.yml"
 PRETENDER = """#!{python}
 import json, pathlib, sys
+
+pytestmark = pytest.mark.long
 here = pathlib.Path({directory!r})
 words = sys.argv[1:]
 if words[0] == "--dir":
