@@ -7,13 +7,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import yaml
+
+pytestmark = pytest.mark.long
 
 PLAYBOOK = Path(__file__).parents[3] / "playbooks" / "rotate-keys.yml"
 PRETENDER = """#!{python}
 import json, pathlib, sys
-
-pytestmark = pytest.mark.long
 here = pathlib.Path({directory!r})
 words = sys.argv[1:]
 if words[0] == "--dir":
@@ -79,7 +80,7 @@ class Controller:
             capture_output=True,
             text=True,
             check=False,
-            timeout=180,
+            timeout=600,
         )
 
     def done(self) -> list[str]:
