@@ -100,7 +100,8 @@ class Tamperer:
                 await on(frame)
                 await self._again(relayed, frame)
             case "answer instead":
-                await relayed.door._put(relayed.left, relayed.asker, Ack())
+                (answer,) = relayed.door._sealed((relayed.asker, Ack()))
+                await relayed.left.write_frame(answer.data)
             case _:
                 await on(frame)
 
