@@ -132,10 +132,12 @@ class ContainerKeeper:
         restart = self.status.restart_count + (1 if over else 0)
         reason = "CrashLoopBackOff"
         message = f"restarting failed container {self.container.name}"
+        dead = self.status.container_id if over is not None else ""
         while True:
             if delay:
                 self._update(state="waiting", reason=reason, message=f"back-off {delay:.0f} s: {message}")
-                await self._back_off(delay, self.status.container_id)
+                await self._back_off(delay, dead)
+                dead = ""  # That it is gone by now is no reason to hurry a start that fails.
             try:
                 container_id = await self._driver.launch(self.container, self._role, restart)
             except StartError as error:

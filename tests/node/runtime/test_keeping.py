@@ -113,6 +113,20 @@ async def test_a_death_that_was_the_beginning_of_a_removal_is_no_crash(
     assert gaps(driver)[:2] == [0, 1], "the second death was at 10 s, and what is removed at 11 s is back at 11 s"
 
 
+async def test_starts_that_fail_back_off_although_the_dead_container_is_gone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    driver = VirtualContainers(lifetime=5, removed_at=0)
+    keeper, _ = keeper_of(driver)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.keep)
+        await trio.sleep(1)
+        driver.failures = [StartError("ErrImagePull", "no registry") for _ in range(50)]
+        await trio.sleep(40)
+        nursery.cancel_scope.cancel()
+    assert len(driver.failures) >= 46
+
+
 async def test_ten_minutes_of_running_forget_the_past(autojump_clock: trio.testing.MockClock) -> None:
     driver = VirtualContainers(lifetime=1, long_lives={3: 600.0})
     keeper, _ = keeper_of(driver)
