@@ -131,7 +131,9 @@ def make_request(state: Path, mesh_id: bytes, nonce: bytes, out: Path) -> Reques
         if changed:
             out.write_bytes(known)
     except OSError as error:
-        raise EnrolmentError(f"{out}: cannot be written: {error.strerror}; choose another --out") from None
+        raise EnrolmentError(
+            f"{out}: cannot be written: {error.strerror}; choose another --out, such as {state / 'request'}"
+        ) from None
     return Request(changed, identity.peer.peer_id)
 
 
@@ -141,7 +143,16 @@ def take_bundle(state: Path, path: Path) -> Enrolled:
     Raises `EnrolmentError` when there is nothing that it answers; `CryptoError` and `ProtocolError` when it cannot be
     opened or believed. Then nothing has changed.
     """
-    sealed = _read(path, MAX_JOIN + SEAL_OVERHEAD)
+    return take_sealed(state, read_bundle(path))
+
+
+def read_bundle(path: Path) -> bytes:
+    """The join bundle in a file, sealed as it is. Raises `EnrolmentError`."""
+    return _read(path, MAX_JOIN + SEAL_OVERHEAD)
+
+
+def take_sealed(state: Path, sealed: bytes) -> Enrolled:
+    """As `take_bundle`, of a bundle that was read already."""
     digest = hashlib.sha256(sealed).hexdigest()
     if (state / CERTIFICATE).exists() and _facts(state).get("bundle") == digest:
         return _enrolled(load_membership(state).certificate, changed=False)

@@ -148,7 +148,9 @@ def keys() -> None:
 def generate(state: Path, renew: bool, form: str) -> None:
     """Make the machine's keys, unless it has them. They never leave it."""
     from beemesh_node.daemon.enrolment import generate_keys
+    from beemesh_node.daemon.ownership import act_as_owner
 
+    act_as_owner(state)
     made = generate_keys(state, renew=renew)
     facts = {"changed": made.changed, "peer_id": made.peer_id, "fingerprint": made.fingerprint}
     done = f"generated keys in {state}" if made.changed else f"{state} has keys already; they were left as they are"
@@ -164,7 +166,9 @@ def generate(state: Path, renew: bool, form: str) -> None:
 def request(state: Path, mesh: bytes, nonce: bytes, out: Path, form: str) -> None:
     """Write a signing request for `beectl cert sign`. It holds no secret."""
     from beemesh_node.daemon.enrolment import make_request
+    from beemesh_node.daemon.ownership import act_as_owner
 
+    act_as_owner(state)
     made = make_request(state, mesh, nonce, out)
     facts = {"changed": made.changed, "peer_id": made.peer_id, "request": str(out)}
     done = "wrote the request" if made.changed else "the request was there already"
@@ -180,9 +184,16 @@ def join(state: Path, bundle: Path, form: str) -> None:
 
     Only the machine that made the request can open it.
     """
-    from beemesh_node.daemon.enrolment import take_bundle
+    from beemesh_node.daemon.enrolment import read_bundle, take_sealed
+    from beemesh_node.daemon.ownership import act_as_owner
+    from beemesh_node.daemon.state_key import keep_state_key, seal_state_key
 
-    joined = take_bundle(state, bundle)
+    # As whoever calls: the bundle may lie where the daemon reads nothing, and only root seals.
+    sealed, key = read_bundle(bundle), seal_state_key(state)
+    act_as_owner(state)
+    joined = take_sealed(state, sealed)
+    if key:
+        keep_state_key(state, key)
     facts = {
         "changed": joined.changed,
         "machine_id": joined.machine_id,

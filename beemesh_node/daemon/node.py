@@ -58,6 +58,7 @@ from beemesh_node.network.host import open_host
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import Uid
 from beemesh_node.protocol.messages import ListRequest
+from beemesh_node.runtime import privileges
 from beemesh_node.runtime.runtime import Runtime
 from beemesh_node.workloads.pod import PodStatus
 
@@ -81,6 +82,7 @@ def run(config: DaemonConfig) -> None:
     """Run the daemon until SIGTERM or SIGINT. Exits 1 with one line that says why when it cannot start."""
     configure_logs(config.log)
     try:
+        privileges.rest()
         use_provider(config.provider)
         trio.run(_run, config)
     except* _FATAL as group:
@@ -97,7 +99,8 @@ async def _run(config: DaemonConfig) -> None:
         importlib.import_module(_EXPOSITION)  # here, where nobody waits for a beat yet
     state = config.state_path
     membership = await trio.to_thread.run_sync(load_membership, state)
-    key, kept_by = await trio.to_thread.run_sync(state_key, state)
+    opened = Path(config.local_socket).with_name("state.key")
+    key, kept_by = await trio.to_thread.run_sync(state_key, state, opened)
     with ExitStack() as stack:
         store = Store(state / "state.db", key)
         stack.callback(store.close)

@@ -3,6 +3,8 @@
 Every message names the object it is about and the next step to take.
 """
 
+from pathlib import PurePath
+
 
 class ContainerRuntimeError(Exception):
     """Base of every error of this package."""
@@ -14,7 +16,8 @@ class RuntimeUnavailableError(ContainerRuntimeError):
     @classmethod
     def at(cls, socket: object, what: str) -> "RuntimeUnavailableError":
         """Name the socket, what was seen there, and how to look further."""
-        return cls(f"Podman at {socket}: {what}. Look at it with: systemctl status podman.socket podman.service")
+        unit = PurePath(str(socket)).stem or "podman"
+        return cls(f"Podman at {socket}: {what}. Look at it with: systemctl status {unit}.socket {unit}.service")
 
 
 class PodmanRefusedError(ContainerRuntimeError):

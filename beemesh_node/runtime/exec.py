@@ -19,6 +19,7 @@ from beemesh_node.runtime.frames import read_frames
 from beemesh_node.runtime.http_response import HttpResponse
 from beemesh_node.runtime.podman_api import PodmanApi
 from beemesh_node.runtime.podman_stream import open_duplex
+from beemesh_node.runtime.privileges import SIGNALS, held
 
 MAX_TERMINAL = 4096
 """Columns or rows of a terminal."""
@@ -90,7 +91,8 @@ class ExecSession:
         with suppress(PodmanRefusedError, RuntimeUnavailableError, OSError):
             found = await _inspect(self._api, self._id)
             if found.get("Running") and (pid := int(found.get("Pid") or 0)) > 1:
-                os.kill(pid, signal.SIGKILL)
+                with held(*SIGNALS):
+                    os.kill(pid, signal.SIGKILL)
 
 
 @asynccontextmanager

@@ -4,6 +4,8 @@ Two places, because two kinds of bytes must not mix. `secret_dir` is memory: Sec
 their values). `state_dir` is disk: emptyDir and ConfigMaps. Both are 0700 up to the pod, so a volume's own modes (0777
 for an emptyDir, as in Kubernetes) open it to the pod's users and to nobody else on the machine.
 
+Volumes belong to root, as in Kubernetes, whoever the daemon is: programs refuse keys of strangers.
+
 Everything here blocks; callers run it in a thread.
 """
 
@@ -18,6 +20,7 @@ from beemesh_node.runtime.config import RuntimeConfig
 from beemesh_node.runtime.container_spec import Mount
 from beemesh_node.runtime.errors import RuntimeUnavailableError, StartError
 from beemesh_node.runtime.host_path import check_host_path
+from beemesh_node.runtime.privileges import VOLUMES, Capability, held, may
 from beemesh_node.runtime.spec_codec import MAX_SPEC_BYTES, decode_spec, encode_spec
 from beemesh_node.runtime.sub_paths import inside_volume
 from beemesh_node.workloads.pod import Container, EmptyDir, Files, HostPath, LocalVolume, PodIdentity, PodSpec, Volume
@@ -38,6 +41,7 @@ class PodFiles:
         self._disk = config.state_dir / "pods" / pod_uid
         self._memory = config.secret_dir / "pods" / pod_uid
 
+    @held(*VOLUMES)
     def create(self, spec: PodSpec) -> None:
         """Make every volume and keep the specification, in the place of what an earlier start left.
 
@@ -54,6 +58,7 @@ class PodFiles:
         except OSError as error:
             raise _failed_mount(spec, error) from error
 
+    @held(*VOLUMES)
     def restore(self, spec: PodSpec) -> None:
         """Keep the specification again, and make the volumes that are missing; those that are there stay as they are.
 
@@ -106,6 +111,7 @@ class PodFiles:
         """Whether the pod was told to end."""
         return (self._memory / _ENDED).exists()
 
+    @held(*VOLUMES)
     def remove(self) -> None:
         """Remove everything. Does nothing the second time.
 
@@ -115,6 +121,7 @@ class PodFiles:
             if place.exists():
                 shutil.rmtree(place)
 
+    @held(*VOLUMES)
     def mounts(self, spec: PodSpec, container: Container) -> list[Mount]:
         """Where a container sees the pod's volumes.
 
@@ -143,6 +150,7 @@ class PodFiles:
             )
         return mounts
 
+    @held(*VOLUMES)
     def over_limit(self, spec: PodSpec) -> Volume | None:
         """The first disk emptyDir that holds more than its sizeLimit; memory ones are bounded by the kernel."""
         for volume in spec.template.volumes:
@@ -237,8 +245,9 @@ def _create_files(path: Path, source: Files, fs_group: int | None) -> None:
 
 
 def _own(path: Path, mode: int, fs_group: int | None) -> None:
+    if may(Capability.CHOWN):
+        os.chown(path, 0, fs_group or 0)
     if fs_group is not None:
-        os.chown(path, -1, fs_group)
         mode |= stat.S_ISGID if path.is_dir() else 0
     path.chmod(mode)
 

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from beemesh_node.runtime.container_spec import Mount
 from beemesh_node.runtime.errors import StartError
+from beemesh_node.runtime.privileges import PROCESSES, Capability, held, may
 
 
 def inside_volume(base: Path, sub_path: str, volume: str) -> Path:
@@ -29,6 +30,7 @@ def inside_volume(base: Path, sub_path: str, volume: str) -> Path:
     return base / sub_path
 
 
+@held(*PROCESSES)
 def check_mounted(pid: int, mounts: Sequence[Mount]) -> None:
     """Whether a container that is made but does not run yet (its process is `pid`) has mounted what was meant.
 
@@ -65,12 +67,13 @@ def _mount_points(pid: int) -> set[str]:
 def _open(base: Path, sub_path: str) -> int:
     """Walk from a volume's root without following links, making directories; an O_PATH descriptor of the end."""
     here = os.open(base, os.O_PATH | os.O_DIRECTORY)
+    root = os.fstat(here)
     try:
         for part in PurePosixPath(sub_path).parts:
             if part in ("..", "/"):
                 raise ValueError("it leads out of the volume")
             with suppress(FileExistsError):
-                os.mkdir(part, 0o755, dir_fd=here)
+                _make(part, here, root)
             inner = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=here)
             os.close(here)
             here = inner
@@ -80,3 +83,18 @@ def _open(base: Path, sub_path: str) -> int:
         os.close(here)
         raise
     return here
+
+
+def _make(name: str, parent: int, root: os.stat_result) -> None:
+    """A directory like the volume's root, as the kubelet makes it: whoever may write there may write here.
+
+    Whatever a container puts in its place meanwhile is in the same volume, and no link is followed.
+    """
+    os.mkdir(name, 0o700, dir_fd=parent)
+    made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        if may(Capability.CHOWN):
+            os.fchown(made, root.st_uid, root.st_gid)
+        os.fchmod(made, stat.S_IMODE(root.st_mode))
+    finally:
+        os.close(made)

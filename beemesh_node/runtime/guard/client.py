@@ -16,6 +16,7 @@ import trio
 
 from beemesh_node.runtime.errors import GuardError
 from beemesh_node.runtime.guard.program import DEADLINE_BYTES, MAX_AHEAD
+from beemesh_node.runtime.privileges import PROCESSES, SIGNALS, held
 
 RENEW_TIMEOUT = 1.0
 """Seconds that a guard may take to answer; it has nothing else to do."""
@@ -91,7 +92,7 @@ class Guard:
         Raises GuardError if the kernel cannot: a process that waits for a disk ends only when it has it.
         """
         for process in (self.timer_exit, self.first_exit):
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError), held(*SIGNALS):
                 signal.pidfd_send_signal(process, signal.SIGKILL)
         with trio.move_on_after(END_TIMEOUT):
             await trio.lowlevel.wait_readable(self.timer_exit)
@@ -127,7 +128,9 @@ def open_guard(directory: Path, name: str) -> Guard | None:
         return None
     opened: list[int] = []
     try:
-        opened += [os.pidfd_open(timer), os.pidfd_open(first), os.open(f"/proc/{first}/ns/pid", os.O_RDONLY)]
+        opened += [os.pidfd_open(timer), os.pidfd_open(first)]
+        with held(*PROCESSES):
+            opened.append(os.open(f"/proc/{first}/ns/pid", os.O_RDONLY))
         guard = Guard(name, directory / f"{name}.sock", timer, first, opened[0], opened[1], opened[2])
         if (_start(timer), _start(first)) == starts and guard.alive:
             return guard

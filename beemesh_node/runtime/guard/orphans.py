@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from beemesh_node.runtime.privileges import PROCESSES, SIGNALS, held
+
 END_SECONDS = 5.0
 """How long processes may take to vanish after SIGKILL."""
 _LOOK_AGAIN = 0.005
 
 
+@held(*PROCESSES, *SIGNALS)
 def end_orphans(container_id: str, namespace: int) -> bool:
     """End every process of a container (by its control group) in a PID namespace, an open descriptor of it. Blocks.
 

@@ -1,6 +1,7 @@
 """A small program of its own: a PID namespace that the kernel ends at a deadline.
 
     python -I -S program.py DIRECTORY NAME DEADLINE
+    python -I -S program.py                              the same words on the socket that is its standard input
 
 Two processes stay. The *timer* owns a POSIX timer on CLOCK_BOOTTIME whose expiry is a SIGKILL to itself. The *first
 process* is process 1 of a new PID namespace and asks the kernel to be killed when the timer process dies; with it dies
@@ -8,9 +9,11 @@ everything in the namespace (pid_namespaces(7)). None of that needs any of the t
 processes die as well. One process cannot do it, because the first process of a namespace ignores a SIGKILL of its own.
 
 The program returns 0 once all of that is in force, after it has written DIRECTORY/NAME.json; otherwise it writes why
-not into it and returns 1. DIRECTORY/NAME.sock (mode 0600) takes renewals: 8 bytes, the new deadline, answered by the
-deadline in force. A deadline (nanoseconds of CLOCK_BOOTTIME, big-endian) only ever moves forward, and never further
-than `MAX_AHEAD` from now. It imports nothing but the standard library, since it starts once for every leased pod.
+not into it and returns 1. Asked by a socket it answers "+" instead, and the timer process is the program itself.
+DIRECTORY/NAME.sock (mode 0600) takes renewals: 8 bytes, the new deadline, answered by the deadline in force. A deadline
+(nanoseconds of CLOCK_BOOTTIME, big-endian) only ever moves forward, and never further than `MAX_AHEAD` from now. Once
+it has its namespace it lays down every capability. It imports nothing but the standard library, since it starts once
+for every leased pod.
 """
 
 import ctypes
@@ -25,12 +28,14 @@ from contextlib import suppress
 MAX_AHEAD = 120 * 10**9
 """Nanoseconds that a deadline may lie ahead: twice the longest lease."""
 DEADLINE_BYTES = 8
+MAX_REQUEST = 4096
 CLIENT_SECONDS = 1.0
 CGROUP = "beemesh-guards"
 
 _CLOCK_BOOTTIME = 7
 _CLONE_NEWPID = 0x20000000
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
+_CAPABILITIES_VERSION_3 = 0x20080522
 _SIGEV_SIGNAL = 0
 _TIMER_ABSTIME = 1
 
@@ -56,6 +61,12 @@ class _Setting(ctypes.Structure):
     """`struct itimerspec`."""
 
     _fields_ = (("interval", _Moment), ("value", _Moment))
+
+
+class _Header(ctypes.Structure):
+    """`struct __user_cap_header_struct`."""
+
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
 
 
 class Timer:
@@ -92,6 +103,17 @@ def main(directory: str, name: str, deadline: int) -> int:
     return 0 if os.read(receive, 1) else 1
 
 
+def answer(asking: int) -> int:
+    """Become the guard that a socket asks for; the exit code if that fails.
+
+    Whoever may write to the socket is whom this process runs as, so nothing is to be had by a wrong request.
+    """
+    ready = os.dup(asking)
+    directory, name, deadline = os.read(ready, MAX_REQUEST).decode().split("\n")
+    _run(directory, name, int(deadline), ready)
+    return 1
+
+
 def _run(directory: str, name: str, deadline: int, ready: int) -> None:
     path = f"{directory}/{name}"
     try:
@@ -99,6 +121,7 @@ def _run(directory: str, name: str, deadline: int, ready: int) -> None:
         timer = Timer(deadline)
         _leave_cgroup()
         first = _first_process()
+        _drop_capabilities()
         signal.signal(signal.SIGCHLD, lambda *_: os._exit(1))
         listener = _listen(path + ".sock")
         _write(path, {"pid": os.getpid(), "start": _start(os.getpid()), "first": first, "first_start": _start(first)})
@@ -115,7 +138,8 @@ def _run(directory: str, name: str, deadline: int, ready: int) -> None:
 
 def _detach(ready: int) -> None:
     """Belong to no terminal, hold nobody's files, and end by nothing but SIGKILL."""
-    os.setsid()
+    with suppress(PermissionError):  # A service manager has done so already.
+        os.setsid()
     os.umask(0o177)
     os.chdir("/")
     nothing = os.open("/dev/null", os.O_RDWR)
@@ -150,6 +174,7 @@ def _be_first(gate: socket.socket) -> None:
     try:
         # Whoever is orphaned in the namespace becomes its child; the kernel buries them unasked.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        _drop_capabilities()
         _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
         # What runs in the namespace sees this process, and shall see no more than that.
         _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
@@ -163,6 +188,12 @@ def _be_first(gate: socket.socket) -> None:
         os._exit(1)
 
 
+def _drop_capabilities() -> None:
+    """What a guard needed once nobody shall have from it."""
+    header, nothing = _Header(_CAPABILITIES_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    _check(_libc.capset(ctypes.byref(header), ctypes.byref(nothing)), "capset")
+
+
 def _listen(path: str) -> socket.socket:
     with suppress(FileNotFoundError):
         os.unlink(path)
@@ -173,7 +204,7 @@ def _listen(path: str) -> socket.socket:
 
 
 def _serve(listener: socket.socket, timer: Timer) -> None:
-    """Answer one client. Only root reaches the socket."""
+    """Answer one client. Only the daemon's user and root reach the socket."""
     try:
         client, _ = listener.accept()
     except OSError:  # The machine is out of files or memory for the moment.
@@ -236,4 +267,4 @@ def _check(result: int, call: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    sys.exit(main(sys.argv[1], sys.argv[2], int(sys.argv[3])) if len(sys.argv) > 1 else answer(0))
