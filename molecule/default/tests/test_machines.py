@@ -11,7 +11,17 @@ from testinfra.host import Host
 MACHINES = ("m-cloud", "m-onprem", "m-iot")
 MESH = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "mesh"
 
+NET_ADMIN = 12
+MAY = {0, 1, 3, 4, 5, NET_ADMIN, 19}
+"""CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, NET_ADMIN and SYS_PTRACE."""
+STATUS = "import socket; s = socket.socket(1); s.connect('/run/beemesh/beemeshd.sock'); print(s.makefile().read())"
+
 testinfra_hosts = [f"podman://beemesh-{name}" for name in MACHINES]
+
+
+def capabilities(mask: str) -> set[int]:
+    """The numbers in a set of /proc/PID/status."""
+    return {number for number in range(64) if int(mask, 16) >> number & 1}
 
 
 def test_the_daemon_runs_and_will_after_a_reboot(host: Host) -> None:
@@ -21,9 +31,48 @@ def test_the_daemon_runs_and_will_after_a_reboot(host: Host) -> None:
 
 
 @pytest.mark.parametrize("name", ["machine.key", "network.key", "membership.json"])
-def test_secrets_are_readable_by_root_alone(host: Host, name: str) -> None:
+def test_secrets_are_readable_by_the_daemon_alone(host: Host, name: str) -> None:
     secret = host.file(f"/var/lib/beemesh/{name}")
-    assert (secret.user, secret.mode) == ("root", 0o600)
+    assert (secret.user, secret.group, secret.mode) == ("beemesh", "beemesh", 0o600)
+
+
+def test_nothing_that_is_the_daemons_belongs_to_root(host: Host) -> None:
+    volumes = "-path '*/volumes/*' -o -path '*/pods/local/*/*'"
+    assert host.check_output(f"find /var/lib/beemesh /run/beemesh \\( {volumes} \\) -prune -o -user root -print") == ""
+
+
+def test_nobody_logs_in_as_the_daemon(host: Host) -> None:
+    user = host.user("beemesh")
+    assert user.uid < 1000
+    assert (user.home, user.shell, user.groups) == ("/var/lib/beemesh", "/usr/sbin/nologin", ["beemesh"])
+
+
+def test_the_daemon_is_no_root_and_holds_nothing_in_force(host: Host) -> None:
+    pid = host.check_output("systemctl show --property MainPID --value beemeshd.service")
+    status = dict(
+        line.split(":", 1) for line in host.check_output("cat /proc/%s/status", pid).splitlines() if ":" in line
+    )
+    assert set(status["Uid"].split()) == {str(host.user("beemesh").uid)}
+    assert set(status["Groups"].split()) <= {str(host.user("beemesh").gid)}
+    sets = {name: capabilities(status[name]) for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb")}
+    assert sets == {"CapEff": set(), "CapPrm": MAY, "CapBnd": MAY, "CapInh": {NET_ADMIN}, "CapAmb": {NET_ADMIN}}
+    assert status["NoNewPrivs"].strip() == "1"
+    threads = host.check_output("cat /proc/%s/task/*/status", pid)
+    assert {line.split()[1] for line in threads.splitlines() if line.startswith("CapEff")} == {"0" * 16}
+
+
+def test_podman_answers_the_daemon_and_nobody_else(host: Host) -> None:
+    door = host.file("/run/beemesh-podman.sock")
+    assert (door.user, door.group, door.mode) == ("root", "beemesh", 0o660)
+    status = json.loads(host.check_output("python3 -c %s", STATUS))
+    assert status["runtime"] == {"ready": True, "reason": ""}
+
+
+def test_guards_work(host: Host) -> None:
+    """The daemon has tried one: the kernel ended it in time."""
+    door = host.file("/run/beemesh-guard/guard.sock")
+    assert (door.user, door.mode) == ("beemesh", 0o600)
+    assert host.file("/run/beemesh/pods/guards/works").exists
 
 
 def test_nothing_that_was_for_joining_only_is_left(host: Host) -> None:

@@ -37,7 +37,7 @@ def hand_over(listener: socket.socket, command: "list[str]") -> NoReturn:
     """Become the command, which has the socket."""
     os.dup2(listener.fileno(), _FIRST)
     os.set_inheritable(_FIRST, True)  # dup2 leaves a descriptor as it is that has the number already
-    os.execve(command[0], command, {**os.environ, "LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())})
+    os.execve(command[0], command, {**os.environ, "LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())})  # noqa: S606 - as it was told
 
 
 def accept(listener: socket.socket, command: "list[str]") -> NoReturn:
@@ -52,7 +52,7 @@ def accept(listener: socket.socket, command: "list[str]") -> NoReturn:
         with connection:
             if os.fork() == 0:
                 os.dup2(connection.fileno(), 0)
-                os.execv(command[0], command)
+                os.execv(command[0], command)  # noqa: S606
 
 
 def _bury(_: int, __: "FrameType | None") -> None:
