@@ -165,8 +165,11 @@ class Launcher:
                     await self.discard(entry["Id"])
             for entry in await self._api.get("/pods/json", {"filters": label}) or ():
                 await self._api.delete(f"/pods/{entry['Id']}", _POD_AT_ONCE)
-            for entry in await self._api.get("/volumes/json", {"filters": label}) or ():
-                await self._api.delete(f"/volumes/{entry['Name']}", {"force": True})
+            # Of several labels Podman asks of a volume only one (libpod's `Volumes`), unlike of containers and pods.
+            own = {"label": [f"{POD_UID}={pod_uid}"]}
+            for entry in await self._api.get("/volumes/json", {"filters": own}) or ():
+                if (entry.get("Labels") or {}).get(MESH) == self._config.mesh:
+                    await self._api.delete(f"/volumes/{entry['Name']}", {"force": True})
             await trio.to_thread.run_sync(PodFiles(self._config, pod_uid).remove)
         except (PodmanRefusedError, OSError) as error:
             raise RuntimeUnavailableError.at(self._api.socket, f"pod {pod_uid} cannot be removed ({error})") from error

@@ -198,6 +198,18 @@ async def test_empty_dirs_outlive_a_restart_but_not_the_pod(runtime: Runtime, co
     assert await run_in(runtime, spec, "cat /disk/f /disk/deep/part/f /ram/f") == "d\np\nr"
 
 
+async def test_the_end_of_a_pod_leaves_the_memory_of_others_alone(runtime: Runtime) -> None:
+    ram = {"volumes": (Volume("ram", EmptyDir(medium_memory=True)),)}
+    stays, goes = (pod(idle(mounts=(VolumeMount("ram", "/ram"),)), **ram) for _ in range(2))
+    for spec in (stays, goes):
+        await runtime.start(spec)
+    await run_in(runtime, stays, "echo r > /ram/f")
+    await runtime.remove(goes.identity)
+    assert await run_in(runtime, stays, "cat /ram/f") == "r"
+    (left,) = runtime.pods()
+    assert (left.identity, left.phase, left.containers[0].restart_count) == (stays.identity, PodPhase.RUNNING, 0)
+
+
 async def test_a_disk_empty_dir_over_its_limit_evicts_the_pod(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
