@@ -51,7 +51,7 @@ QUICK = (
     Check("Style", ("ruff", "check", ".")),
     Check("Format", ("ruff", "format", "--check", ".")),
     Check("Types", ("mypy",)),
-    Check("Types of the lab", ("mypy", "labs", "roles/node/files/release.py")),
+    Check("Types of the lab", ("mypy", "labs", "roles/node/files")),
     Check("Import rules", ("lint-imports",)),
     Check("Ansible", ("ansible-lint", "--offline", "--profile", "production", *_ANSIBLE)),
 )
