@@ -24,6 +24,7 @@ class Capability(enum.IntEnum):
     FOWNER = 3
     FSETID = 4
     KILL = 5
+    NET_BIND_SERVICE = 10
     NET_ADMIN = 12
     SYS_PTRACE = 19
 
@@ -39,6 +40,8 @@ SIGNALS = (Capability.KILL,)
 """To end processes of containers, whoever they belong to."""
 CHILDREN = (Capability.NET_ADMIN,)
 """What programs have that this one starts: `nft` writes the firewall that keeps pods from the machine plane."""
+ALWAYS = (Capability.NET_BIND_SERVICE,)
+"""What stays in force: a machine that others reach below port 1024 is given it, and no file opens to it."""
 
 _VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -57,7 +60,7 @@ class _Set(ctypes.Structure):
 
 
 def rest() -> None:
-    """Lay down everything, and leave to children what they need. Call it before the first thread begins.
+    """Lay down all but `ALWAYS`, and leave to children what they need. Call it before the first thread begins.
 
     Raises OSError if the kernel refuses.
     """
@@ -66,6 +69,7 @@ def rest() -> None:
     sets = _read()
     for each in sets:
         each.effective = 0
+    sets[0].effective = sets[0].permitted & _mask(ALWAYS)
     # What is not inheritable does not stay ambient either.
     sets[0].inheritable = sets[0].permitted & _mask(CHILDREN)
     sets[1].inheritable = 0

@@ -40,12 +40,16 @@ async def launch(directory: Path, name: str, deadline: int, door: Path = DOOR) -
             if os.geteuid() == 0:
                 await _run(directory, name, deadline)
             else:
-                await _ask(door, directory, name, deadline)
+                await ask(door, directory, name, deadline)
     except trio.TooSlowError:
         raise GuardError(f"guard {name}: not started within {LAUNCH_TIMEOUT:.0f} s") from None
 
 
-async def _ask(door: Path, directory: Path, name: str, deadline: int) -> None:
+async def ask(door: Path, directory: Path, name: str, deadline: int) -> None:
+    """Have a guard started by whoever listens at a door.
+
+    Raises GuardError.
+    """
     try:
         with trio.socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
             await client.connect(str(door))

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,8 +19,9 @@ import trio
 from beemesh_node.runtime import GuardError, boottime
 from beemesh_node.runtime.containers import process_end
 from beemesh_node.runtime.errors import StartError
-from beemesh_node.runtime.guard import Guard, Guards, refuse_first_process
-from beemesh_node.runtime.guard.client import RENEW_TIMEOUT
+from beemesh_node.runtime.guard import Guard, Guards, program, refuse_first_process
+from beemesh_node.runtime.guard.client import RENEW_TIMEOUT, nanoseconds
+from beemesh_node.runtime.guard.launch import ask
 from tests.node.runtime.pods import DEADLINE
 
 LATE = 0.25
@@ -61,6 +63,41 @@ async def test_a_stopped_guard_ends_at_its_deadline(guards: Guards) -> None:
         os.kill(process, signal.SIGSTOP)
     await ends_at(guard, deadline)
     assert guards.find("one") is None
+
+
+@pytest.fixture
+def door(directory: Path) -> Iterator[Path]:
+    """Where guards are started one by one, as services are by a service manager."""
+    door = directory / "door"
+    listen = (sys.executable, "-I", "-S", ROOT / "roles/node/files/listen.py", "--accept", door)
+    with subprocess.Popen([*listen, sys.executable, "-I", "-S", program.__file__]) as process:
+        give_up = time.monotonic() + DEADLINE
+        while not door.exists():
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        yield door
+        process.terminate()
+
+
+def capabilities(process: int) -> set[str]:
+    """All that a process has or may take up, as masks."""
+    status = Path(f"/proc/{process}/status").read_text().splitlines()
+    return {line.split()[1] for line in status if line.startswith(("CapPrm", "CapEff", "CapInh", "CapAmb"))}
+
+
+async def test_one_that_is_asked_for_at_a_door_has_no_capability_left(directory: Path, door: Path) -> None:
+    """As a daemon that is no root has guards started."""
+    deadline = boottime() + 1.5
+    await ask(door, directory, "one", nanoseconds(deadline))
+    guard = Guards(directory).find("one")
+    assert guard is not None
+    assert [capabilities(process) for process in (guard.timer, guard.first)] == [{"0" * 16}] * 2
+    await ends_at(guard, deadline)
+
+
+async def test_a_door_where_nobody_listens_is_named(directory: Path) -> None:
+    with pytest.raises(GuardError, match=r"nobody starts it at .*door .*systemctl status beemesh-guard\.socket"):
+        await ask(directory / "door", directory, "one", nanoseconds(boottime() + 1))
 
 
 async def test_a_renewal_moves_the_end_and_nothing_else_does(guards: Guards, directory: Path) -> None:
