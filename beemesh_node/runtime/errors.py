@@ -16,7 +16,8 @@ class RuntimeUnavailableError(ContainerRuntimeError):
     @classmethod
     def at(cls, socket: object, what: str) -> "RuntimeUnavailableError":
         """Name the socket, what was seen there, and how to look further."""
-        unit = PurePath(str(socket)).stem or "podman"
+        # The one that the role `node` makes for the daemon, or Podman's own.
+        unit = "beemesh-podman" if PurePath(str(socket)).stem == "beemesh-podman" else "podman"
         return cls(f"Podman at {socket}: {what}. Look at it with: systemctl status {unit}.socket {unit}.service")
 
 
