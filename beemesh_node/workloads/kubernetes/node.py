@@ -9,9 +9,9 @@ from beemesh_node.protocol.messages import MachineEntry, Presence
 from beemesh_node.protocol.root import CLOCK_ALLOWANCE_MS
 from beemesh_node.workloads.kubernetes.shapes import Shape, condition, filled
 from beemesh_node.workloads.kubernetes.times import human_duration, timestamp
+from beemesh_node.workloads.names import GUARDIAN_LABEL
 from beemesh_node.workloads.quantity import format_bytes, format_cpu
 
-GUARDIAN_ROLE = "node-role.kubernetes.io/guardian"
 _MISSED = 3
 """Presences that may be missed before nothing is known of a machine."""
 
@@ -32,7 +32,7 @@ def node(entry: MachineEntry, certificate: Certificate, now: int) -> Shape:
         if presence.unschedulable:
             taints.append({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"})
     if certificate.guardian:
-        labels[GUARDIAN_ROLE] = ""
+        labels[GUARDIAN_LABEL] = ""
     return {
         "apiVersion": "v1",
         "kind": "Node",
