@@ -136,7 +136,7 @@ def sign(
     "verbs",
     multiple=True,
     required=True,
-    help="get, apply, delete, logs, exec, cordon, label, revoke, or *.",
+    help="get, apply, delete, logs, exec, cordon, drain, label, revoke …, or *.",
 )
 @_bootstrap_option
 @_nonce_option

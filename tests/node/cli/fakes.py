@@ -73,7 +73,7 @@ class FakeMachine:
     progress_failed: bool = False
     mode: Maintenance = Maintenance.NONE
     orders: list = field(default_factory=list)
-    ordered: OrderedLabels = OrderedLabels()
+    ordered: OrderedLabels = field(default_factory=OrderedLabels)
     """Labels that operators have ordered over those of its file."""
     may_not: str = ""
     """The verb that the operator lacks here."""
@@ -100,9 +100,8 @@ class FakeMesh:
             identity = Identity.generate()
             nonce = new_nonce()
             request = sign_request(identity, generate_kem_key().public_key, root.mesh_id, nonce)
-            certificate = root.issue(
-                verify_request(request, root.mesh_id, nonce), MachineProfile(name, {"site": "home"}), now_ms
-            )
+            profile = MachineProfile(name, {"site": "home"})
+            certificate = root.issue(verify_request(request, root.mesh_id, nonce), profile, now_ms)
             machine = trust.verify_chain(certificate).machine_id
             store = Store(directory / f"{name}.db", secrets.token_bytes(32))
             own = TrustStore.load(trust.mesh_id, trust.dump())
