@@ -19,7 +19,7 @@ description:
     (as C(beectl get machines) has it); C(beemesh_cordoned); C(beemesh_guardian); C(beemesh_arch_ARCHITECTURE), and
     C(beemesh_workload_NAMESPACE_NAME) for the machines that run a replica of a workload."
   - "Variables of a host: C(beemesh_id), C(beemesh_name), C(beemesh_state) (V(ready), V(not_ready) or V(unknown)) with
-    C(beemesh_message), C(beemesh_cordoned), C(beemesh_guardian), C(beemesh_labels), C(beemesh_taints),
+    C(beemesh_message), C(beemesh_cordoned), C(beemesh_guardian), C(beemesh_labels) (those in force), C(beemesh_taints),
     C(beemesh_addresses), C(beemesh_arch), C(beemesh_os), C(beemesh_kernel), C(beemesh_version),
     C(beemesh_podman_version), C(beemesh_cpu) and C(beemesh_memory) (what pods may use), and C(beemesh_pods), of which
     each has C(namespace), C(name), C(kind) and C(workload) (what it belongs to), C(phase), C(ready) and C(labels)."
