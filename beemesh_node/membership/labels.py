@@ -99,13 +99,13 @@ class OrderedLabels:
 
 
 def labels_in_force(sources: Sources, own: Mapping[str, str]) -> dict[str, str]:
-    """All labels of a machine that says `own` of itself, by which workloads select it."""
-    known = {
-        HOSTNAME_LABEL: sources.name,
-        ARCH_LABEL: sources.architecture,
-        OS_LABEL: sources.operating_system,
-    }
-    return {**known, **own, **sources.certified}
+    """All labels of a machine that says `own` of itself, by which workloads select it.
+
+    Who it is and whether it is a guardian is not its own to say.
+    """
+    known = {ARCH_LABEL: sources.architecture, OS_LABEL: sources.operating_system}
+    believed = {key: value for key, value in own.items() if key != names.GUARDIAN_LABEL}
+    return {**known, **believed, HOSTNAME_LABEL: sources.name, **sources.certified}
 
 
 def check_label(key: str, value: str = "") -> None:

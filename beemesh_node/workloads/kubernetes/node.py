@@ -22,12 +22,9 @@ def node(entry: MachineEntry, certificate: Certificate, now: int) -> Shape:
     labels = dict(certificate.labels)
     taints = []
     if presence is not None:
-        known = {
-            "kubernetes.io/arch": presence.architecture,
-            "kubernetes.io/hostname": certificate.name,
-            "kubernetes.io/os": presence.operating_system,
-        }
-        labels = known | dict(presence.labels) | labels
+        known = {"kubernetes.io/arch": presence.architecture, "kubernetes.io/os": presence.operating_system}
+        own = {key: value for key, value in presence.labels.items() if key != GUARDIAN_LABEL}
+        labels = known | own | {"kubernetes.io/hostname": certificate.name} | labels
         taints = [filled(key=each.key, value=each.value, effect=each.effect) for each in presence.taints]
         if presence.unschedulable:
             taints.append({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"})

@@ -88,7 +88,9 @@ def test_what_was_ill_at_the_start_stops_nobody(gates: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("words", [(), ("--limit", "mesh"), ("--limit", "one,two,three")], ids=["all", "group", "names"])
+@pytest.mark.parametrize(
+    "words", [(), ("--limit", "mesh"), ("--limit", "one,two,three")], ids=["all", "group", "names"]
+)
 def test_a_batch_that_is_lost_does_not_end_the_run(tmp_path: Path, words: tuple[str, ...]) -> None:
     plays = yaml.safe_load((PLAYBOOKS / "join-mesh.yml").read_text())
     look, join, tell = plays[1:]

@@ -44,6 +44,11 @@ def test_the_certificate_goes_before_orders_and_these_before_the_file():
     assert labels_in_force(later, own(ordered)) == {**KNOWN, "disk": "ssd", "rack": "r1", "gpu": "no", "class": "cloud"}
 
 
+def test_no_machine_says_itself_who_it_is_or_that_it_is_a_guardian():
+    lie = {"kubernetes.io/hostname": "elm", "node-role.kubernetes.io/guardian": "", "kubernetes.io/arch": "arm64"}
+    assert labels_in_force(SOURCES, lie) == {**KNOWN, "kubernetes.io/arch": "arm64", "class": "cloud"}
+
+
 def test_a_removed_label_of_the_file_is_hidden_until_it_is_set_again():
     hidden = after(removes("disk"))
     assert (hidden, own(hidden)) == (OrderedLabels({}, ("disk",)), {"rack": "r1"})
