@@ -23,6 +23,8 @@ description:
     C(beemesh_addresses), C(beemesh_arch), C(beemesh_os), C(beemesh_kernel), C(beemesh_version),
     C(beemesh_podman_version), C(beemesh_cpu) and C(beemesh_memory) (what pods may use), and C(beemesh_pods), of which
     each has C(namespace), C(name), C(kind) and C(workload) (what it belongs to), C(phase), C(ready) and C(labels)."
+  - Not for C(join_mesh) and C(rotate_keys) beside the inventory of these, which refuse it. Their C(beemesh_labels) and
+    C(beemesh_guardian) are what is certified, here they are what the mesh shows, partly the machines' own word.
   - Of several members with one name the one that is ready keeps the name; the others get the beginning of their id
     behind it.
 requirements:

@@ -126,6 +126,19 @@ def beginning(tmp_path: Path, name: str) -> Path:
     return tmp_path / "begin.yml"
 
 
+@pytest.mark.parametrize("name", ["join-mesh", "rotate-keys"])
+def test_what_a_machine_says_of_itself_is_not_certified(tmp_path: Path, name: str) -> None:
+    live = {"beemesh_id": "0" * 32, "beemesh_labels": {"class": "cloud"}}
+    done = play(beginning(tmp_path, name), hosts={"two": live}, beemesh_mesh_dir=str(tmp_path / "mesh"))
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    assert "Nothing was changed: two would be certified with labels that the machine says of itself" in said, (
+        done.stdout
+    )
+    assert "changed=0" in said
+    assert not (tmp_path / "mesh").exists()
+
+
 def test_a_passphrase_guards_the_root_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
     mesh_dir = tmp_path / "mesh"
     beectl = tmp_path / "beectl"
