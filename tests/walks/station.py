@@ -77,6 +77,7 @@ class Station:
         self.served: dict[Stream, None] = {}
         self._retries: dict[MachineId, Retry] = {}
         self._rhythm = Rhythm(now)
+        self._hurried = False
         self._beats_at = self._pulse_at = math.inf
         self._asked: dict[int, tuple[MachineId, float]] = {}
         self._questions = self._sequence = 0
@@ -282,9 +283,9 @@ class Station:
             return
         self.served[stream] = None
         stream.asked_on_stream = on_stream
-        if on_stream:
-            self._rhythm.hurry(self._timeline.now)
-            self._beat()
+        if on_stream and not self._hurried:
+            self._hurried = True
+            self.process.fire(self._beat)
 
     def questioned(self, asker: Station, number: int, machine: MachineId) -> None:
         """Answer when another machine was last heard here."""
@@ -297,9 +298,15 @@ class Station:
         self._timeline.at(due, lambda: self.process.fire(self._beat) if self._beats_at == due else None)
 
     def _beat(self) -> None:
+        now = self._timeline.now
+        if self._hurried:
+            self._hurried = False
+            self._rhythm.hurry(now)
+        elif now < self._rhythm.due:
+            return
         for stream in self.served:
             watcher = stream.watcher
             self._net.datagram(self, watcher, partial(watcher.heard, stream, True))
             if stream.asked_on_stream:
                 self._net.reliable(self, watcher, partial(watcher.heard, stream, False))
-        self._arm_beat(self._rhythm.beaten(self._timeline.now))
+        self._arm_beat(self._rhythm.beaten(now))
