@@ -111,6 +111,7 @@ class Walk:
         self.told = Told()
         self._seed, self._rules = seed, rules
         self._random = self.timeline.random
+        self._draw = self._random.random
         lateness = Lateness(QUANTILES, LATE[rules.late], self._random)
         ids = [MachineId(f"{seed}-{number}") for number in range(rules.machines)]
         self.stations = [
@@ -119,6 +120,7 @@ class Walk:
         self._cut_off: Station | None = None
         self._death: Death | None = None
         self._excused_until = -math.inf
+        self._victim: MachineId | None = None
         self._held: dict[MachineId, float] = {}
         for station in self.stations:
             station.meet([other for other in self.stations if other is not station])
@@ -142,23 +144,22 @@ class Walk:
         """A lost packet is sent again after 0.2, 0.4 … s, as TCP does."""
         if self._cut_off is source or self._cut_off is target:
             return
-        delay, again = self._random.uniform(*self._rules.delay), 0.2
-        while self._random.random() < self._rules.loss:
+        delay, again = self._delay(), 0.2
+        while self._draw() < self._rules.loss:
             delay, again = delay + again, again * 2
-        self.timeline.at(self.timeline.now + delay, lambda: target.process.take(happen))
+        self.timeline.at(self.timeline.now + delay, target.process.take, happen)
 
     def datagram(self, source: Station, target: Station, happen: Happen) -> None:
         """What is lost is lost."""
-        if self._cut_off is source or self._cut_off is target or self._random.random() < self._rules.loss:
+        if self._cut_off is source or self._cut_off is target or self._draw() < self._rules.loss:
             return
-        delay = self._random.uniform(*self._rules.delay)
-        self.timeline.at(self.timeline.now + delay, lambda: target.process.take(happen))
+        self.timeline.at(self.timeline.now + self._delay(), target.process.take, happen)
 
     def knock(self, source: Station, target: Station) -> tuple[float, bool]:
         """The kernel answers, whatever its processes do."""
         if self._cut_off is source or self._cut_off is target:
             return 0.25, False
-        return 2 * self._random.uniform(*self._rules.delay), not target.process.up
+        return 2 * self._delay(), not target.process.up
 
     def dead(self, observer: Station, machine: MachineId, why: str) -> None:
         """Tell false deaths from true ones."""
@@ -171,6 +172,10 @@ class Walk:
             self.told.false.append(f"seed {self._seed}, {now:.3f} s: {observer.id} holds {machine} dead: {why}")
             self._held[machine] = now
 
+    def _delay(self) -> float:
+        least, most = self._rules.delay
+        return least + (most - least) * self._draw()
+
     # ---- what happens
 
     def _pause(self, station: Station) -> None:
@@ -178,8 +183,6 @@ class Walk:
         station.process.stop(PAUSE)
         rest = REST + self._random.expovariate(1 / (MEAN_REST - REST))
         self.timeline.at(self.timeline.now + PAUSE + rest, lambda: self._pause(station))
-
-    _victim: MachineId | None = None
 
     def _die_later(self) -> None:
         wait = SETTLE + self._random.expovariate(1 / self._rules.deaths_every)
@@ -247,7 +250,7 @@ def walks(first: int, minutes: float, rules: Rules, *, loud: bool = False) -> To
     told, began = Told(), time.monotonic()
     for number, (seed, part) in enumerate(seeds(first, minutes), 1):
         told.add(walk(seed, part, rules))
-        if loud and number % 20 == 0:
+        if loud and number % 5 == 0:
             print(
                 f"{told.machine_minutes:.0f} machine-minutes, {len(told.false)} false deaths, seed {seed}, "
                 f"{time.monotonic() - began:.0f} s",
@@ -273,7 +276,7 @@ def curve(first: int, minutes: float, rules: Rules, scales: Sequence[float]) -> 
     for scale in scales:
         one = replace(rules, config=scaled(scale))
         told = walks(first, minutes, replace(one, deaths_every=math.inf))
-        calm = walks(first, min(minutes, 600.0), replace(one, pauses=False, deaths_every=1.0))
+        calm = walks(first, min(minutes, 120.0), replace(one, pauses=False, deaths_every=1.0))
         times = " | ".join(_times(calm.first[kind]) for kind in KINDS)
         print(f"| {scale:g} | {one.config.dead:g} | {told.per_thousand:.3g} | {times} |", flush=True)
 

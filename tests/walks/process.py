@@ -20,20 +20,20 @@ class Timeline:
     def __init__(self, seed: int) -> None:
         self.now = 0.0
         self.random = random.Random(seed)
-        self._heap: list[tuple[float, int, Happen]] = []
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[Happen, ...]]] = []
         self._number = 0
 
-    def at(self, moment: float, happen: Happen) -> None:
+    def at(self, moment: float, happen: Callable[..., None], *arguments: Happen) -> None:
         """Let something happen at a moment, or now if that is past."""
         self._number += 1
-        heappush(self._heap, (max(moment, self.now), self._number, happen))
+        heappush(self._heap, (moment if moment > self.now else self.now, self._number, happen, arguments))
 
     def run(self, until: float) -> None:
         """Let time pass."""
         heap = self._heap
         while heap and heap[0][0] <= until:
-            self.now, _, happen = heappop(heap)
-            happen()
+            self.now, _, happen, arguments = heappop(heap)
+            happen(*arguments)
         self.now = until
 
 
@@ -44,10 +44,14 @@ class Lateness:
         self._at = at
         self._values = [each / 1000 for each in milliseconds]
         self._draw = draw.random
+        first = next(n for n, value in enumerate(self._values) if value >= UNNOTICED)
+        self._at_once = at[first - 1] if first else 0.0
 
     def __call__(self) -> float:
-        """Return seconds."""
+        """Return seconds; 0 for what is not noticed."""
         where = self._draw()
+        if where < self._at_once:
+            return 0.0
         place = min(bisect_right(self._at, where), len(self._at) - 1)
         low, high = self._at[place - 1], self._at[place]
         part = (where - low) / (high - low)
@@ -69,15 +73,13 @@ class Process:
 
     def take(self, happen: Happen) -> None:
         """Do something that a message asks for, once this process has its turn."""
-        if self.up:
+        if self.up and not self._at_once(happen):
             self._messages.append(happen)
-            self._wake()
 
     def fire(self, happen: Happen) -> None:
         """Do something that is due now, once this process has its turn."""
-        if self.up:
+        if self.up and not self._at_once(happen):
             self._timers.append(happen)
-            self._wake()
 
     def stop(self, seconds: float) -> None:
         """SIGSTOP, and SIGCONT so much later."""
@@ -92,15 +94,16 @@ class Process:
         """Start anew."""
         self.up, self.stopped_until = True, 0.0
 
-    def _wake(self) -> None:
-        if self._waits:
-            return
-        late, now = self._lateness(), self._timeline.now
-        if late < UNNOTICED and now >= self.stopped_until:
-            self._work()
-            return
-        self._waits = True
-        self._again(max(now, self.stopped_until) + late)
+    def _at_once(self, happen: Happen) -> bool:
+        """Do something if this process has the processor now; otherwise see that it gets its turn."""
+        if not self._waits:
+            late, now = self._lateness(), self._timeline.now
+            if late < UNNOTICED and now >= self.stopped_until:
+                happen()
+                return True
+            self._waits = True
+            self._again(max(now, self.stopped_until) + late)
+        return False
 
     def _again(self, moment: float) -> None:
         life = self._life
