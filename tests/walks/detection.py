@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from statistics import median
 from typing import Final
 
@@ -130,7 +131,7 @@ class Walk:
         for station in self.stations:
             self.timeline.at(self._random.uniform(0, 1), station.start)
             if self._rules.pauses:
-                self.timeline.at(SETTLE + self._random.uniform(0, MEAN_REST), lambda s=station: self._pause(s))
+                self.timeline.at(SETTLE + self._random.uniform(0, MEAN_REST), partial(self._pause, station))
         if self._rules.deaths_every < math.inf:
             self._die_later()
         self.timeline.run(minutes * 60)
@@ -182,7 +183,7 @@ class Walk:
         self.told.counts["pauses"] += 1
         station.process.stop(PAUSE)
         rest = REST + self._random.expovariate(1 / (MEAN_REST - REST))
-        self.timeline.at(self.timeline.now + PAUSE + rest, lambda: self._pause(station))
+        self.timeline.at(self.timeline.now + PAUSE + rest, partial(self._pause, station))
 
     def _die_later(self) -> None:
         wait = SETTLE + self._random.expovariate(1 / self._rules.deaths_every)
@@ -219,7 +220,7 @@ class Walk:
             for station in self.stations:  # connections do not outlive so long a silence
                 for stream in list(station.streams.values()):
                     if death.victim in (stream.watcher, stream.target):
-                        station.process.take(lambda s=station, one=stream: s.lost(one))
+                        station.process.take(partial(station.lost, stream))
         self.timeline.at(self.timeline.now + BACK, self._look_back)
 
     def _look_back(self) -> None:

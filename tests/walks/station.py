@@ -175,7 +175,7 @@ class Station:
                 self._ask(machine, self._by_id[fellow])
             case d.Accuse(deaths):
                 for other in self.others:
-                    self._net.reliable(self, other, partial(other._tell, d.Accused(self.id, deaths)))
+                    self._net.reliable(self, other, partial(other.accused, d.Accused(self.id, deaths)))
             case d.Dead(machine, why):
                 self._expires.pop(machine, None)
                 self._net.dead(self, machine, why)
@@ -184,6 +184,10 @@ class Station:
                 self.tell_of_me()
             case d.Alive():
                 pass
+
+    def accused(self, event: d.Accused) -> None:
+        """Take in a death notice."""
+        self._tell(event)
 
     def _arm_pulse(self, due: float) -> None:
         self._pulse_at = due
