@@ -277,7 +277,7 @@ def curve(first: int, minutes: float, rules: Rules, scales: Sequence[float]) -> 
     for scale in scales:
         one = replace(rules, config=scaled(scale))
         told = walks(first, minutes, replace(one, deaths_every=math.inf))
-        calm = walks(first, min(minutes, 120.0), replace(one, pauses=False, deaths_every=1.0))
+        calm = walks(first, min(minutes, 60.0), replace(one, pauses=False, deaths_every=1.0))
         times = " | ".join(_times(calm.first[kind]) for kind in KINDS)
         print(f"| {scale:g} | {one.config.dead:g} | {told.per_thousand:.3g} | {times} |", flush=True)
 
@@ -311,7 +311,9 @@ def main() -> None:
     parser.add_argument("--calm", action="store_true", help="stop no daemons")
     parser.add_argument("--deaths-every", type=float, default=600.0, metavar="SECONDS")
     parser.add_argument("--scale", type=float, default=1.0, help="of the detector's bounds")
-    parser.add_argument("--curve", action="store_true", help="with bounds scaled from 0.6 to 1.5")
+    parser.add_argument(
+        "--curve", nargs="?", const="0.6,0.8,0.9,1,1.25,1.5", metavar="SCALES", help="with bounds that are scaled"
+    )
     chosen = parser.parse_args()
     rules = Rules(
         machines=chosen.machines,
@@ -322,7 +324,7 @@ def main() -> None:
         deaths_every=chosen.deaths_every,
     )
     if chosen.curve:
-        curve(chosen.seed, chosen.minutes, rules, (0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5))
+        curve(chosen.seed, chosen.minutes, rules, [float(each) for each in chosen.curve.split(",")])
         return
     told = walks(chosen.seed, chosen.minutes, rules, loud=True)
     report(told)
