@@ -1,7 +1,7 @@
 """Programs for a machine and a controller of a test: what they change is real, and whom they would ask is not.
 
-`beectl` is the real one for whatever it does on the controller alone (roots, certificates); what it would ask of a mesh is
-answered from `mesh.json`. `systemctl` starts no daemon: it has the release that is installed look at the machine's
+`beectl` is the real one for whatever it does on the controller alone (roots, certificates); what it would ask of a mesh
+is answered from `mesh.json`. `systemctl` starts no daemon: it has the release that is installed look at the machine's
 real keys and certificate, and notes in `mesh.json` who runs with what.
 """
 
@@ -39,7 +39,8 @@ _BEECTL = """
 given = sys.argv[1:]
 words = []
 for number, word in enumerate(given):
-    if not word.startswith("-") and not (number and given[number - 1].startswith("--") and "=" not in given[number - 1]):
+    before = given[number - 1] if number else ""
+    if not word.startswith("-") and not (before.startswith("--") and "=" not in before):
         words.append(word)
 command = " ".join(words[:2])
 if command in ("keys inspect", "mesh init", "mesh info", "cert sign"):

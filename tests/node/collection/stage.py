@@ -155,8 +155,8 @@ class Stage:
             "node_builder_python": str(self.place / "bin" / "release"),
             "node_python": sys.executable,
         }
-        groups = {"mesh": {"hosts": {MACHINE: host}}, "bake": {"hosts": {MACHINE: {}}}}
-        (self.place / "hosts.yml").write_text(yaml.safe_dump(groups))
+        self._hosts: dict[str, dict[str, Any]] = {MACHINE: host}
+        self._inventory()
 
     def __enter__(self) -> Self:
         return self
@@ -173,13 +173,30 @@ class Stage:
         )
         script = (
             f"cd {self.place}\n{overlays}"
-            "echo systemd >comm\nmount --bind comm /proc/1/comm\nmkdir -p /run/systemd/system\necho ready\nexec sleep 3600"
+            "echo systemd >comm\nmount --bind comm /proc/1/comm\nmkdir -p /run/systemd/system\n"
+            "echo ready\nexec sleep 3600"
         )
         command = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script]
         started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert started.stdout is not None
         assert started.stdout.readline() == "ready\n"
         return started
+
+    def _inventory(self) -> None:
+        groups = {"mesh": {"hosts": self._hosts}, "bake": {"hosts": {MACHINE: {}}}}
+        (self.place / "hosts.yml").write_text(yaml.safe_dump(groups))
+
+    def add_lost(self, name: str) -> None:
+        """Have a second machine in the inventory, which cannot be reached."""
+        lost = {"ansible_connection": "ssh", "ansible_port": 1}
+        self._hosts[name] = {**self._hosts[MACHINE], **lost}
+        self._inventory()
+
+    def everything(self) -> dict[str, bytes]:
+        """All that is on the machine and on the controller, but for Ansible's own."""
+        places = [self.place / "mesh", self.place / "upper", self.place / "mesh.json", self.place / "releases"]
+        files = [path for place in places for path in [place, *place.rglob("*")] if path.is_file()]
+        return {str(path): path.read_bytes() for path in files}
 
     def want(self, release: str) -> None:
         """Have this release be the one that is installed from now on."""

@@ -80,7 +80,7 @@ BREAKS: list[dict[str, str]] = [
 @pytest.mark.parametrize("broken", BREAKS[:3], ids=lambda broken: next(iter(broken.values())))
 def test_a_release_that_does_not_run_after_an_interruption(member: Stage, broken: dict[str, str]) -> None:
     member.want("broken")
-    member.play("upgrade-mesh", code=INTERRUPTED, **broken)  # type: ignore[arg-type]
+    member.play("upgrade-mesh", code=INTERRUPTED, **broken)
     failed = member.play("upgrade-mesh")
     assert failed.code != 0
     assert failed.tells(f"{MACHINE} was not upgraded and has its former release back"), failed.said
@@ -141,11 +141,11 @@ def test_leaving(member: Stage) -> None:
 
 
 def leave(stage: Stage, **how: str) -> int:
-    return stage.play("leave-mesh", beemesh_leaving=MACHINE, **how).code  # type: ignore[arg-type]
+    return stage.play("leave-mesh", beemesh_leaving=MACHINE, **how).code
 
 
 def reset(stage: Stage, **how: str) -> int:
-    return stage.play("reset", beemesh_confirm="mesh", **how).code  # type: ignore[arg-type]
+    return stage.play("reset", beemesh_confirm="mesh", **how).code
 
 
 @pytest.mark.parametrize("erase", [leave, reset])
@@ -181,7 +181,7 @@ def test_an_image(bare: Stage) -> None:
     archive = bare.place / "hello.tar"
     archive.write_text("an image")
     told = {"beemesh_images": [str(archive)]}
-    bare.play("bake-image", trap="podman load", code=INTERRUPTED, **told)  # type: ignore[arg-type]
+    bare.play("bake-image", trap="podman load", code=INTERRUPTED, **told)
     bare.interrupt_everywhere("bake-image", **told)
     assert bare.on("podman images") == "hello.tar"
     assert bare.on("ls -A /opt/beemesh /var/lib/beemesh").split() == ["/opt/beemesh:", "venv", "/var/lib/beemesh:"]
