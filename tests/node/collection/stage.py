@@ -56,7 +56,7 @@ class Connection(Local):
             file.write(self.exec_command("cat " + shlex.quote(in_path))[1])
 '''
 
-_CALLBACK = '''
+CALLBACK = '''
 """Presses Ctrl-C: a SIGINT to Ansible and all that it started in its process group, as a terminal does."""
 import os
 import signal
@@ -133,7 +133,7 @@ class Stage:
                 shutil.copytree(like.place / name, self.place / name, symlinks=True, dirs_exist_ok=True)
             for name in ("mesh.json", "wanted-release"):
                 shutil.copy(like.place / name, self.place / name)
-        for name, text in (("connection/staged.py", _CONNECTION), ("callback/interrupt.py", _CALLBACK)):
+        for name, text in (("connection/staged.py", _CONNECTION), ("callback/interrupt.py", CALLBACK)):
             (self.place / name).parent.mkdir()
             (self.place / name).write_text(text)
         self._machine = self._mount()
