@@ -23,7 +23,7 @@ INTERRUPTED = 99
 """Ansible's exit code after Ctrl-C."""
 MACHINE = "web1"
 OWN = ("etc", "opt", "run", "usr/local", "var/lib")
-_SECONDS = 180
+_SECONDS = 600
 
 _CONNECTION = '''
 """Runs commands in the mount namespace of a machine."""
