@@ -112,14 +112,15 @@ def test_a_machine_that_was_not_in_use_is_not_afterwards(member: Stage) -> None:
 
 def test_rotating_keys(member: Stage) -> None:
     before = member.machine["peer"]
-    seen = member.interrupt_everywhere("rotate-keys", beemesh_rotate="machines,epoch")
+    # Named, since a run after one that was ended at its very end begins another rotation.
+    told = {"beemesh_rotate": "machines,epoch", "beemesh_rotation": "spring"}
+    seen = member.interrupt_everywhere("rotate-keys", **told)
     assert {"Make other keys beside the present ones", "Sign it", "Join", "Go on with them"} <= {*seen}
     assert member.machine["peer"] != before
     serves(member, "one")
     (rotation,) = (member.mesh_dir / "rotations").iterdir()
     assert {path.name for path in rotation.iterdir()} == {"complete", "epoch", "turns"}
     assert member.mesh["superseded"] >= 1
-    told = {"beemesh_rotate": "machines,epoch", "beemesh_rotation": rotation.name}
     assert member.play("rotate-keys", code=0, **told).changed == 0
 
 
