@@ -181,7 +181,7 @@ trap=$(cat {place}/trap 2>/dev/null)
 [ "$trap" != "{name} $1 $2" ] || {{ rm {place}/trap; touch {place}/reached; exec sleep 60; }}
 """
 _NOT_THERE = "#!/bin/sh\nexit 1\n"
-_INSTALLED = '#!/bin/sh\nfor word; do case $word in -*|"$"*|*{{*) ;; *) echo "installed $word";; esac; done\n'
+_INSTALLED = '#!/bin/sh\nfor word; do case $word in -*|"$"*|*{*) ;; *) echo "installed $word";; esac; done\n'
 
 
 def write_programs(place: Path) -> None:
@@ -198,7 +198,7 @@ def write_programs(place: Path) -> None:
         programs[name] = _STEP.format(real=f"/bin/{name}", place=place, name=name)
     # Nothing that the roles do may reach this computer's own firewall or packages.
     programs.update(dict.fromkeys(("firewall-cmd", "ufw", "nft", "apt-get", "dnf", "apk", "reboot"), _NOT_THERE))
-    programs.update(dict.fromkeys(("dpkg-query", "rpm"), _INSTALLED.replace("{{", "{")))
+    programs.update(dict.fromkeys(("dpkg-query", "rpm"), _INSTALLED))
     (place / "bin").mkdir(parents=True)
     for name, text in programs.items():
         (place / "bin" / name).write_text(text)
