@@ -15,7 +15,7 @@ from beemesh_node.cli.targets import ALIASES, ResourceType, Target, parse_target
 from beemesh_node.cli.terminal import printable
 from beemesh_node.cli.translate import translate
 from beemesh_node.membership.labels import LabelsRefusedError, check_label
-from beemesh_node.messaging.errors import MeshUnreachable, RemoteFailure, RequestTimeout
+from beemesh_node.messaging.errors import MeshError, MeshUnreachable, PeerRefused, RemoteFailure, RequestTimeout
 from beemesh_node.protocol.messages import Expression, LabelReply, LabelRequest
 from beemesh_node.workloads.selectors import matches
 
@@ -68,19 +68,20 @@ async def order_labels(mesh: Mesh, machine: NamedMachine, order: LabelRequest) -
     """Tell a machine which labels it is to have. Raises `CliError` that names the machine and says what to do."""
     try:
         return await mesh.session.ask(machine.id, order, LabelReply, timeout=_WITHIN)
-    except RequestTimeout as error:
-        raise TimedOutError(
+    except (RequestTimeout, PeerRefused) as error:
+        kind = TimedOutError if isinstance(error, RequestTimeout) else CliError
+        raise kind(
             f"node/{machine.name}: {error}; whether it has done it is not known: run it again, which does no harm"
         ) from error
     except MeshUnreachable as error:
         if machine.id == mesh.session.entry:
             raise ConnectionLostError(f"the connection to the mesh was lost: {error}; run it again") from error
         raise _not_now(machine, error) from error
-    except RemoteFailure as failure:
-        if failure.code == "Unavailable":
-            raise _not_now(machine, failure) from failure
-        kind = type(translate(failure) or CliError(""))
-        raise kind(f"node/{machine.name}: {printable(str(failure))}") from failure
+    except MeshError as error:
+        if isinstance(error, RemoteFailure) and error.code == "Unavailable":
+            raise _not_now(machine, error) from error
+        kind = type(translate(error) or CliError(""))
+        raise kind(f"node/{machine.name}: {printable(str(error))}") from error
 
 
 def _not_now(machine: NamedMachine, error: Exception) -> CliError:

@@ -75,6 +75,8 @@ class FakeMachine:
     orders: list = field(default_factory=list)
     ordered: OrderedLabels = field(default_factory=OrderedLabels)
     """Labels that operators have ordered over those of its file."""
+    on_label: object = None
+    """Called with the machine when it is to change its labels."""
     may_not: str = ""
     """The verb that the operator lacks here."""
     forecast: object = None
@@ -212,6 +214,8 @@ class FakeMesh:
         raise RemoteFailure("Invalid", f"no handler for {payload}")
 
     def _label(self, fake, order) -> LabelReply:
+        if fake.on_label is not None:
+            fake.on_label(fake)
         if fake.may_not:
             raise RemoteFailure("Forbidden", f"admin may not {fake.may_not} machines")
         certified = self.trust.verify_chain(fake.certificate).labels

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from beemesh_node.cli.errors import ExitCode
-from beemesh_node.messaging.errors import MeshUnreachable
+from beemesh_node.messaging.errors import MeshUnreachable, PeerRefused
 from beemesh_node.protocol.messages import Maintenance
 
 
@@ -163,6 +163,17 @@ class TestLabel:
         mesh.named("m2").reachable, mesh.named("m2").silent = True, True
         late = beectl("label", "m2", "a=b", code=ExitCode.TIMEOUT).stderr
         assert "whether it has done it is not known: run it again, which does no harm" in late
+
+    def test_a_machine_that_is_killed_meanwhile_keeps_nobody_else_from_it(self, beectl, mesh):
+        def die(fake):
+            raise PeerRefused("m1 closed the stream without an answer")
+
+        mesh.named("m1").on_label = die
+        told = beectl("label", "m1", "m2", "a=b", code=ExitCode.FAILURE)
+        assert told.stdout == "node/m2 labeled\n"
+        assert (
+            "error: node/m1: m1 closed the stream without an answer; whether it has done it is not known" in told.stderr
+        )
 
 
 class TestDrain:

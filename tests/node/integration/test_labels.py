@@ -36,8 +36,8 @@ def test_a_pod_waits_for_a_label_which_outlives_the_daemon_and_whose_loss_ends_n
         "it is said what the replica waits for",
     )
     assert admin.run("label", "machine", "elm", "disk=ssd").out == "node/elm labeled\n"
-    until(lambda: any("picky" in name for name in grove.elm.containers()), "it runs where the label is")
-    running = grove.elm.containers()
+    running = until(grove.elm.containers, "it runs where the label is")
+    assert machines_of(grove.pods(admin, "-l", "app=picky")) == ["elm"]
 
     grove.elm.restart(signal.SIGKILL)
     grove.settle()
