@@ -69,18 +69,10 @@ def test_upgrading(member: Stage) -> None:
     assert member.play("upgrade-mesh", code=0).changed == 0
 
 
-BREAKS: list[dict[str, str]] = [
-    {"trap": "drain"},
-    {"trap": "mv venv venv.old"},
-    {"trap": "mv venv.new venv"},
-    {"interrupt": "after Restart the daemon"},
-]
-
-
-@pytest.mark.parametrize("broken", BREAKS[:3], ids=lambda broken: next(iter(broken.values())))
-def test_a_release_that_does_not_run_after_an_interruption(member: Stage, broken: dict[str, str]) -> None:
+@pytest.mark.parametrize("point", ["drain", "mv venv venv.old", "mv venv.new venv"])
+def test_a_release_that_does_not_run_after_an_interruption(member: Stage, point: str) -> None:
     member.want("broken")
-    member.play("upgrade-mesh", code=INTERRUPTED, **broken)
+    member.play("upgrade-mesh", trap=point, code=INTERRUPTED)
     failed = member.play("upgrade-mesh")
     assert failed.code != 0
     assert failed.tells(f"{MACHINE} was not upgraded and has its former release back"), failed.said
