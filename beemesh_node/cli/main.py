@@ -29,6 +29,7 @@ LAZY: dict[str, LazyCommand] = {
     "cordon": LazyCommand(f"{_COMMANDS}.maintenance:cordon", "Have a machine take no new work.", _MACHINES),
     "uncordon": LazyCommand(f"{_COMMANDS}.maintenance:uncordon", "Have a machine take work again.", _MACHINES),
     "drain": LazyCommand(f"{_COMMANDS}.maintenance:drain", "Move everything from a machine to others.", _MACHINES),
+    "label": LazyCommand(f"{_COMMANDS}.label:label", "Change labels of machines.", _MACHINES),
     "logs": LazyCommand(f"{_COMMANDS}.logs:logs", "Print what a container writes.", _PODS),
     "exec": LazyCommand(f"{_COMMANDS}.exec:exec_", "Run a command in a container.", _PODS),
     "mesh": LazyCommand(f"{_COMMANDS}.mesh:mesh", "Create a mesh, or show which one this is.", _MESH),

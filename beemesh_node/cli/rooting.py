@@ -16,6 +16,8 @@ from beemesh_node.cli.survey import survey
 from beemesh_node.cli.times import now_ms
 from beemesh_node.cli.trusting import Author, believed, new_epoch
 from beemesh_node.crypto import generate_signing_key
+from beemesh_node.crypto.armour import MAX_FILE_SIZE
+from beemesh_node.crypto.files import read_private, write_private
 from beemesh_node.crypto.keystore import inspect, save_root
 from beemesh_node.protocol.errors import OversizeError
 from beemesh_node.protocol.root import MeshRoot
@@ -153,5 +155,6 @@ def finish(context: Context, mesh: Mesh) -> None:
     """Put the next root's key in the place of the old one."""
     if root_of(context.root_key) in mesh.operator.trust.roots:
         raise CliError("the old root is still trusted; run this again")
-    context.root_key.replace(context.path / _RETIRED)
+    # Copied, not moved: whenever this is ended, a root key is there, and it can be made again.
+    write_private(context.path / _RETIRED, read_private(context.root_key, MAX_FILE_SIZE), replace=True)
     context.next_root_key.replace(context.root_key)

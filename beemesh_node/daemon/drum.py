@@ -11,6 +11,7 @@ from typing import TypeAlias
 import structlog
 import trio
 
+from beemesh_node.membership.hearing import Rhythm
 from beemesh_node.messaging.beat_stream import BEATS, BeatStream, accept
 from beemesh_node.messaging.directory import Contact
 from beemesh_node.network.api import FrameStream, Host, NetworkError
@@ -21,8 +22,6 @@ from beemesh_node.protocol.ids import MachineId
 
 log = structlog.get_logger()
 
-BEAT_EVERY = 0.2
-"""Seconds."""
 _STREAMS = 64
 """Streams of beats at most …"""
 _STREAMS_PER_MACHINE = 4
@@ -60,9 +59,9 @@ class Drum:
         host.serve(BEATS, self._serve)
 
     async def run(self) -> None:
-        """Beat for ever. Who was late beats at once, but not twice."""
+        """Beat for ever."""
         async with trio.open_nursery() as nursery:
-            due = trio.current_time()
+            rhythm = Rhythm(trio.current_time())
             while True:
                 for watcher in tuple(self._watchers.values()):
                     if watcher.port:
@@ -71,11 +70,10 @@ class Drum:
                     if watcher.on_stream and not watcher.sending:
                         watcher.sending = True
                         nursery.start_soon(self._beat, watcher)
-                due = max(due + BEAT_EVERY, trio.current_time())
                 self._sooner = trio.Event()
-                with trio.move_on_at(due):
+                with trio.move_on_at(rhythm.beaten(trio.current_time())):
                     await self._sooner.wait()
-                    due = trio.current_time()
+                    rhythm.hurry(trio.current_time())
 
     async def _beat(self, watcher: _Watcher) -> None:
         try:

@@ -7,13 +7,14 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import structlog
 import trio
 
 from beemesh_node.membership.detection import Closed, DetectionEvent, Opened, Redialled, Vouched
+from beemesh_node.membership.hearing import ASK_WITHIN, OPEN_WITHIN, Retry, Way
 from beemesh_node.messaging.beat_stream import BEATS, BeatStream, begin
 from beemesh_node.messaging.directory import Contact
 from beemesh_node.messaging.errors import MeshError, MeshUnreachable
@@ -25,12 +26,7 @@ from beemesh_node.protocol.ids import MachineId
 
 log = structlog.get_logger()
 
-_OPEN_WITHIN = 5.0
 _REDIAL_WITHIN = 0.25
-_ASK_WITHIN = 0.6
-_RETRY_FIRST, _RETRY_MOST = 0.1, 2.0
-_BY_DATAGRAM = 5
-"""After so many beats that came as datagrams, they need not come on the stream as well."""
 
 _BROKEN = (NetworkError, MeshError, trio.TooSlowError, *REFUSALS)
 
@@ -49,10 +45,7 @@ class _Ear:
     stream: BeatStream
     opening: trio.CancelScope
     """Bounds the time until the first beat."""
-    on_stream: bool = True
-    """Whether the machine was asked to beat on the stream too."""
-    datagrams: int = 0
-    """How many came since it was asked so."""
+    way: Way = field(default_factory=Way)
 
 
 class Ears:
@@ -82,7 +75,7 @@ class Ears:
     @property
     def by_datagram(self) -> int:
         """How many of these are heard without their stream."""
-        return sum(not ear.on_stream for ear in self._open.values())
+        return sum(not ear.way.on_stream for ear in self._open.values())
 
     def watch(self, machine: MachineId) -> None:
         """Keep a stream to a machine open until `unwatch`; `Opened` and `Closed` are told."""
@@ -108,7 +101,7 @@ class Ears:
     # ---- inside
 
     async def _watch(self, machine: MachineId, scope: trio.CancelScope) -> None:
-        retry = _RETRY_FIRST
+        retry = Retry()
         with scope:
             while True:
                 try:
@@ -116,10 +109,9 @@ class Ears:
                 except _BROKEN as error:
                     log.debug("stream of beats is lost", machine=machine, error=str(error))
                 if self._open.pop(machine, None) is not None:
-                    retry = _RETRY_FIRST
+                    retry.opened()
                 self._tell(Closed(machine))
-                await trio.sleep(retry)
-                retry = min(retry * 2, _RETRY_MOST)
+                await trio.sleep(retry.wait())
 
     async def _redial(self, machine: MachineId) -> None:
         contact = self._member.contacts.by_machine(machine)
@@ -131,7 +123,7 @@ class Ears:
     async def _listen(self, machine: MachineId) -> None:
         """Hear the beats of a machine until the stream is lost. Raises what `_BROKEN` names."""
         contact = self._contact(machine)
-        with trio.fail_after(_OPEN_WITHIN) as opening:
+        with trio.fail_after(OPEN_WITHIN) as opening:
             await self._host.connect(contact.peer, self._addresses(machine))
             async with self._host.open(contact.peer, BEATS) as frames:
                 stream = await begin(frames, self._member.counters)
@@ -162,20 +154,17 @@ class Ears:
             self._member.counters.count(Refusal.DATAGRAM_UNKNOWN)
         elif ear.stream.is_beat(data):
             self._beat_of(ear)
-            if ear.on_stream:
-                ear.datagrams += 1
-                if ear.datagrams >= _BY_DATAGRAM:
-                    self._want_on_stream(ear.machine, False)
+            if ear.way.came_by_datagram():
+                self._want_on_stream(ear.machine, False)
 
     def _want_on_stream(self, machine: MachineId, on_stream: bool) -> None:
         """Have a machine beat on the stream too, or not; who is asked to, beats there at once."""
         ear = self._open.get(machine)
-        if ear is not None and (on_stream or ear.on_stream):
-            ear.on_stream, ear.datagrams = on_stream, 0
+        if ear is not None and ear.way.choose(on_stream):
             self._nursery.start_soon(self._say, ear, Watching(self._host.datagram_port, on_stream))
 
     async def _say(self, ear: _Ear, said: Watching) -> None:
-        with suppress(*_BROKEN), trio.move_on_after(_ASK_WITHIN):  # whoever reads the stream finds out
+        with suppress(*_BROKEN), trio.move_on_after(ASK_WITHIN):  # whoever reads the stream finds out
             await ear.stream.send(said)
 
     async def _ask(self, machine: MachineId, fellow: MachineId) -> None:
@@ -184,11 +173,11 @@ class Ears:
         self._asked[number] = machine
         question = WhenHeard(number, machine)
         try:
-            with trio.fail_after(_ASK_WITHIN):
+            with trio.fail_after(ASK_WITHIN):
                 ear = self._open.get(fellow)
                 if ear is not None:
                     await ear.stream.send(question)
-                    await trio.sleep(_ASK_WITHIN)
+                    await trio.sleep(ASK_WITHIN)
                     return
                 async with self._host.open(self._contact(fellow).peer, BEATS) as frames:
                     stream = await begin(frames, self._member.counters)

@@ -81,7 +81,7 @@ class MaintenanceDesk:
         request: MaintenanceRequest = question.payload
         asker = question.sender.certificate
         for verb in (CORDON_VERB, DRAIN_VERB)[: 2 if request.mode >= Maintenance.DRAIN else 1]:
-            _check(asker, verb, None)
+            check_verb(asker, verb, None)
         order = Order(request.mode, request.grace_seconds)
         async with self._ordering:
             if order != self._order:
@@ -101,7 +101,7 @@ class MaintenanceDesk:
         namespaces = {report.claim.uid: report.namespace for report in self._decisions.core.own_claims()}
         for uid in {claim.uid for claim in request.claims}:
             if uid in namespaces:
-                _check(question.sender.certificate, DRAIN_VERB, namespaces[uid])
+                check_verb(question.sender.certificate, DRAIN_VERB, namespaces[uid])
         held = tuple(claim for claim in request.claims if claim.uid in namespaces)
         if not held:
             return MoveReply(())
@@ -109,7 +109,8 @@ class MaintenanceDesk:
         return await self._decisions.answer_to(question.machine, MoveRequest(held))
 
 
-def _check(asker: Certificate, verb: str, namespace: str | None) -> None:
+def check_verb(asker: Certificate, verb: str, namespace: str | None) -> None:
+    """Refuse who lacks a verb, in a namespace or (None) for machines. Raises `RemoteFailure`."""
     if not asker.allows(verb, namespace):
         where = f"in namespace {namespace}" if namespace is not None else "machines (that takes every namespace, '*')"
         raise RemoteFailure(

@@ -23,6 +23,7 @@ from beemesh_node.daemon.beats import Beats
 from beemesh_node.daemon.config import DaemonConfig
 from beemesh_node.daemon.decisions import Decisions
 from beemesh_node.daemon.enrolment import EnrolmentError, load_membership
+from beemesh_node.daemon.labelling import LabelDesk
 from beemesh_node.daemon.lease_questions import LeaseQuestions
 from beemesh_node.daemon.listing import Listing
 from beemesh_node.daemon.local_socket import LocalSocketError, bind_local_socket, serve_local_socket
@@ -200,6 +201,7 @@ class Node:
         self._exchange.reach_by(ways.reach)
         machine.introduce = self._exchange.introduce
         self._maintenance = MaintenanceDesk(store, limiter, self._decisions, self._cordoned)
+        self._labels = LabelDesk(store, limiter, lambda: self._description.label_sources, self._labelled)
         self._trust = TrustDesk(machine, self._exchange, host, self.presence.disown)
         self._peers = Peers(self._exchange, machine.member.contacts, host, ways)
         self._blocks = BlockProvider(host.provide, self._held_blocks)
@@ -226,6 +228,7 @@ class Node:
                 **LeaseQuestions(self._decisions, self._registry, self._ballots).handlers,
                 **Streams(self._pods).handlers,
                 **self._maintenance.handlers,
+                **self._labels.handlers,
                 **self._trust.handlers,
                 ListRequest: listing.answer,
             }
@@ -233,6 +236,7 @@ class Node:
         self._nursery.start_soon(self._decisions.run, self._performer.perform)
         await self._tell_time()
         await self._maintenance.start()
+        await self._labels.start()
         for declaration in stored:
             await self._decisions.put(DeclarationStored(declaration))
         for shown in voter_sets:
@@ -305,6 +309,13 @@ class Node:
 
     async def _cordoned(self, cordoned: bool) -> None:
         self._description.cordoned = cordoned
+        await self._described_anew()
+
+    async def _labelled(self, labels: Mapping[str, str]) -> None:
+        self._description.labels = labels
+        await self._described_anew()
+
+    async def _described_anew(self) -> None:
         if self._decisions.core.adopted:  # else it is told with the rest
             await self._decisions.put(self._description.local())
         self.presence.changed()

@@ -220,7 +220,7 @@ class PresenceService:
         now = trio.current_time()
         silent = [machine for machine, expires in self._expires.items() if expires < now]
         for machine in silent:
-            del self._expires[machine]
+            self._expires.pop(machine, None)  # once one has left, detection may have found the next one dead already
             self._detection.left(machine)
         if silent:
             self._want()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import structlog
@@ -15,6 +15,7 @@ from beemesh_node.daemon.member import LocalMachine
 from beemesh_node.daemon.pods import Pods
 from beemesh_node.healing.core import Core
 from beemesh_node.healing.events import LocalChanged
+from beemesh_node.membership.labels import Sources
 from beemesh_node.membership.member import member_of
 from beemesh_node.network.api import Host
 from beemesh_node.protocol.messages import Presence, Taint
@@ -42,6 +43,8 @@ class SelfDescription:
         self._last: LocalChanged | None = None
         self.pods: Pods | None = None
         self.cordoned = False
+        self.labels: Mapping[str, str] = config.labels
+        """What this machine says of itself, but for what its certificate says."""
 
     def runtime_config(self) -> RuntimeConfig:
         """What the runtime is told at its start."""
@@ -63,6 +66,18 @@ class SelfDescription:
         usable = [str(address) for address in found if not address.is_loopback and not address.is_link_local]
         return next(iter(usable), "")
 
+    @property
+    def label_sources(self) -> Sources:
+        """What labels come from, besides operators' orders."""
+        certificate, info = self._machine.membership.certificate, self._info
+        return Sources(
+            name=certificate.name,
+            architecture=info.architecture if info else "",
+            operating_system=info.os if info else "",
+            configured=self._config.labels,
+            certified=certificate.labels,
+        )
+
     def presence(self, sequence: int, period_ms: int) -> Presence:
         """This machine's presence as of now."""
         info, reserved, pods = self._info, self._core.reserved(), self.pods
@@ -70,7 +85,7 @@ class SelfDescription:
         return Presence(
             statement=self._machine.member.session.statement_bytes,
             addresses=tuple(self._host.addresses()),
-            labels=self._config.labels,
+            labels=self.labels,
             taints=tuple(Taint(taint.key, taint.value, taint.effect) for taint in self._config.taints),
             unschedulable=self.cordoned,
             cpu_allocatable=cpu,

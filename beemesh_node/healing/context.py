@@ -18,6 +18,11 @@ from beemesh_node.membership.table import MemberTable
 from beemesh_node.protocol.ids import MachineId, Uid
 
 
+def restart_of(machine: MachineId) -> tuple[str, MachineId]:
+    """The timer that runs while a machine restarts that announced it."""
+    return "restart", machine
+
+
 @dataclass
 class Context:
     """The state that guardian, runner and hand-over look at together."""
@@ -82,6 +87,10 @@ class Context:
         for uid in self.names[declaration.path]:
             self.mark(uid)
         return True
+
+    def awaited(self, machine: MachineId) -> bool:
+        """Whether a machine announced a restart, and still has time to come back."""
+        return self.outbox.timers.armed(restart_of(machine))
 
     def drop(self, uid: Uid) -> None:
         """Forget a declaration that is not on the disk any more, and its claims."""

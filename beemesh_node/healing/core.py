@@ -15,7 +15,7 @@ from __future__ import annotations
 from beemesh_node.healing import events as ev
 from beemesh_node.healing.claims import ClaimTable
 from beemesh_node.healing.config import Config
-from beemesh_node.healing.context import Context
+from beemesh_node.healing.context import Context, restart_of
 from beemesh_node.healing.declaration import Declaration, NamePath
 from beemesh_node.healing.effects import Ask, Assign, Effect, OfferRelease, Reply
 from beemesh_node.healing.erasure import Erasure
@@ -267,7 +267,7 @@ class Core:
     def _seen(self, member: Member, now: float) -> None:
         machine, members, timers = member.machine, self._context.members, self._context.outbox.timers
         change = members.seen(member, now)
-        timers.cancel(("restart", machine))
+        timers.cancel(restart_of(machine))
         if machine != self._context.me and (at := members.expiry(machine)) is not None:
             timers.set(("silent", machine), at, lambda at: self._gone(machine, "nothing heard of it", False, at))
         if change is Change.JOINED:
@@ -282,7 +282,7 @@ class Core:
         self._context.members.remove(machine)
         if restarting:
             grace = now + self._context.config.restart_grace
-            timers.set(("restart", machine), grace, lambda at: self._lost(machine, name, "it did not come back", at))
+            timers.set(restart_of(machine), grace, lambda at: self._lost(machine, name, "it did not come back", at))
         else:
             self._lost(machine, name, why, now)
         self._context.outbox.gone(machine, now)

@@ -184,7 +184,7 @@ class Guardian:
         timers.set(("stranger", machine), now + STRANGER_GRACE, lambda at: self._judge(machine, at))
 
     def _judge(self, machine: MachineId, now: float) -> None:
-        if machine in self.context.members:
+        if machine in self.context.members or self.context.awaited(machine):
             return
         spoke = self.context.acquaintance.all_spoke(self.context.members)
         if now < spoke:  # This daemon has just started, and that machine may only not have spoken since.

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from beemesh_node.membership.labels import Sources, labels_in_force
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import Presence, Taint
-
-HOSTNAME_LABEL = "kubernetes.io/hostname"
-ARCH_LABEL = "kubernetes.io/arch"
-OS_LABEL = "kubernetes.io/os"
-ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +45,11 @@ def member_of(
 
     The architecture, system and hostname labels of Kubernetes are filled in where neither has them.
     """
-    known = {HOSTNAME_LABEL: name, ARCH_LABEL: presence.architecture, OS_LABEL: presence.operating_system}
+    sources = Sources(name, presence.architecture, presence.operating_system, {}, trusted_labels)
     return Member(
         machine=machine,
         name=name,
-        labels={**known, **presence.labels, **trusted_labels},
+        labels=labels_in_force(sources, presence.labels),
         taints=presence.taints,
         unschedulable=presence.unschedulable,
         cpu_allocatable=presence.cpu_allocatable,

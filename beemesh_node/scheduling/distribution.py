@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
-from beemesh_node.membership.member import ZONE_LABEL
+from beemesh_node.membership.labels import ZONE_LABEL
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import PodTerm, SlotAttempt
 from beemesh_node.scheduling.neighbours import matches_itself

@@ -5,7 +5,8 @@ The rules are those of kube-scheduler's filters NodeUnschedulable, NodeAffinity,
 
 from __future__ import annotations
 
-from beemesh_node.membership.member import ARCH_LABEL, OS_LABEL, Member
+from beemesh_node.membership.labels import ARCH_LABEL, OS_LABEL
+from beemesh_node.membership.member import Member
 from beemesh_node.protocol.messages import NoReason, Refusal, Requirements, Taint
 from beemesh_node.scheduling.expressions import term_holds
 from beemesh_node.scheduling.ledger import Free

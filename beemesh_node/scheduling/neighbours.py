@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from beemesh_node.membership.member import HOSTNAME_LABEL, Member
+from beemesh_node.membership.labels import HOSTNAME_LABEL
+from beemesh_node.membership.member import Member
 from beemesh_node.protocol.messages import NoReason, PodTerm, Refusal
 from beemesh_node.scheduling.expressions import all_hold
 

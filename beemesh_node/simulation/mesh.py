@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.declaration import Declaration
 from beemesh_node.membership.closeness import guardians_of, key_of_name
-from beemesh_node.membership.member import HOSTNAME_LABEL, Member
+from beemesh_node.membership.labels import HOSTNAME_LABEL
+from beemesh_node.membership.member import Member
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.simulation.clock import Clock
 from beemesh_node.simulation.gossip import Gossip, Pairwise

@@ -15,6 +15,9 @@ _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?!-))*(?<!-)")
 _ENV_NAME = re.compile(r"[ -<>-~]+")
 
+GUARDIAN_LABEL = "node-role.kubernetes.io/guardian"
+"""Shown of a machine that may be responsible for workloads, as Kubernetes shows roles of nodes."""
+
 _SAFE = "bcdfghjklmnpqrstvwxz2456789"
 """Kubernetes' alphabet for what it appends to names: no vowels, so no words, and nothing that looks alike."""
 REVISION_LENGTH = 10

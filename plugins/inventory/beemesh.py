@@ -19,10 +19,12 @@ description:
     (as C(beectl get machines) has it); C(beemesh_cordoned); C(beemesh_guardian); C(beemesh_arch_ARCHITECTURE), and
     C(beemesh_workload_NAMESPACE_NAME) for the machines that run a replica of a workload."
   - "Variables of a host: C(beemesh_id), C(beemesh_name), C(beemesh_state) (V(ready), V(not_ready) or V(unknown)) with
-    C(beemesh_message), C(beemesh_cordoned), C(beemesh_guardian), C(beemesh_labels), C(beemesh_taints),
+    C(beemesh_message), C(beemesh_cordoned), C(beemesh_guardian), C(beemesh_labels) (those in force), C(beemesh_taints),
     C(beemesh_addresses), C(beemesh_arch), C(beemesh_os), C(beemesh_kernel), C(beemesh_version),
     C(beemesh_podman_version), C(beemesh_cpu) and C(beemesh_memory) (what pods may use), and C(beemesh_pods), of which
     each has C(namespace), C(name), C(kind) and C(workload) (what it belongs to), C(phase), C(ready) and C(labels)."
+  - Not for C(join_mesh) and C(rotate_keys) beside the inventory of these, which refuse it. Their C(beemesh_labels) and
+    C(beemesh_guardian) are what is certified, here they are what the mesh shows, partly the machines' own word.
   - Of several members with one name the one that is ready keeps the name; the others get the beginning of their id
     behind it.
 requirements:

@@ -2,22 +2,23 @@
 # Copyright (c) Beemesh contributors
 # GNU General Public License v3.0 or later (see LICENSES/GPL-3.0-or-later.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take machines of a mesh out of use and back, and wait for their health."""
+"""Take machines of a mesh out of use and back, wait for their health, and change their labels."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: beemesh_node
-short_description: Take a machine of a mesh out of use and back, and wait for its health
+short_description: Take a machine of a mesh out of use and back, wait for its health, and change its labels
 version_added: 0.1.0
 author:
   - Beemesh contributors (@beemesh)
 description:
-  - Cordons, drains and uncordons a machine, or only waits until it is ready. The order is kept by the machine
-    itself, over restarts too.
-  - It does not change labels, since no operator can do so over the mesh. They stand in the certificate
-    (O(beemesh.mesh.beemesh_certificate#module:labels)) and in C(beemeshd.yaml), which the roles
-    P(beemesh.mesh.join#role) and P(beemesh.mesh.node#role) write, and M(beemesh.mesh.beemesh_node_info) shows them.
+  - Cordons, drains and uncordons a machine, waits until it is ready, and sets and removes labels. The orders are
+    kept by the machine itself, over restarts too.
+  - Labels that have to be believed stand in the certificate (O(beemesh.mesh.beemesh_certificate#module:labels)) and
+    cannot be changed here. The others are the machine's own word. They begin as C(beemeshd.yaml) has them, which the
+    role P(beemesh.mesh.node#role) writes; what is ordered here goes before that file.
+    M(beemesh.mesh.beemesh_node_info) shows the labels in force.
 extends_documentation_fragment:
   - beemesh.mesh.connection
 attributes:
@@ -26,7 +27,7 @@ attributes:
       - Can run in check mode and tell what would change, and which pods would move, without changing anything.
     support: full
   diff_mode:
-    description: Shows whether the machine takes work, and the pods that are moved away.
+    description: Shows whether the machine takes work, the pods that are moved away, and the labels that are named.
     support: full
 options:
   name:
@@ -40,12 +41,21 @@ options:
         is ready elsewhere before it ends, as in a rollout.
       - V(uncordoned) has it take work again.
       - V(ready) changes nothing and waits until it is a member that can run pods.
+      - Without it only O(labels) are changed.
     type: str
     choices: [cordoned, drained, uncordoned, ready]
-    required: true
+  labels:
+    description:
+      - Labels that the machine is to have. One without a value (V(null)) it is not to have, also if C(beemeshd.yaml)
+        gives it that label; what is not named stays as it is.
+      - Values are strings as Kubernetes allows them. Whole numbers are taken too; put V(true) and the like in quotes.
+      - A label gets the new value whatever it had. All are changed or none.
+      - What is placed from then on follows them; what runs already stays.
+      - They are changed before O(state) is, but for O(state=ready), which is waited for first.
+    type: dict
   wait:
     description:
-      - Whether to wait until the whole mesh has heard of it, with O(state=uncordoned) also until the machine is ready.
+      - Whether to wait until the mesh has heard of it, with O(state=uncordoned) also until the machine is ready.
       - V(drained) and V(ready) always wait.
     type: bool
     default: false
@@ -102,6 +112,14 @@ EXAMPLES = r"""
     name: oak
     state: ready
     wait_timeout: 30
+
+- name: Say that it has a fast disk now, and is no more meant for tests
+  beemesh.mesh.beemesh_node:
+    name: oak
+    labels:
+      disk: nvme
+      example.com/purpose: null
+    wait: true
 """
 
 RETURN = r"""
@@ -128,8 +146,13 @@ pods:
       description: Machines that run its replica now; not in check mode.
       type: list
       elements: str
+labels:
+  description: All labels of the machine, as they are now; in check mode as they would be.
+  returned: if labels are given
+  type: dict
+  sample: {disk: nvme, kubernetes.io/arch: amd64, kubernetes.io/hostname: oak, kubernetes.io/os: linux}
 diff:
-  description: Whether the machine takes work and what it runs, before and after.
+  description: Whether the machine takes work and what it runs, before and after; of O(labels) those that are named.
   returned: success
   type: dict
 duration:
@@ -154,7 +177,8 @@ from ansible_collections.beemesh.mesh.plugins.module_utils.conditions import rea
 
 OPTIONS: dict[str, t.Any] = {
     "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["cordoned", "drained", "uncordoned", "ready"], "required": True},
+    "state": {"type": "str", "choices": ["cordoned", "drained", "uncordoned", "ready"]},
+    "labels": {"type": "dict"},
     "wait": {"type": "bool", "default": False},
     "wait_timeout": {"type": "int", "default": 300},
     "wait_sleep": {"type": "int", "default": 2},
@@ -197,8 +221,20 @@ class Machine:
         )[0]
 
     def run(self) -> Facts:
-        """Do what the state says; return the answer. Raises `BeectlError`."""
+        """Do what labels and state say; return the answer. Raises `BeectlError`."""
+        if not self.params["labels"]:
+            return self._set_state()
+        if self.params["state"] == "ready":
+            answer = self._set_state()
+            return self._with_labels(answer, self._label())
+        labelled = self._label()
+        return self._with_labels(self._set_state(), labelled)
+
+    def _set_state(self) -> Facts:
         state = self.params["state"]
+        if state is None:
+            node = self.known()
+            return self._answer(node, closed(node), [], [])
         if state == "ready":
             node = self.known() if self.module.check_mode else self.wait("ready", ready)
             return self._answer(node, closed(node), [], [])
@@ -230,6 +266,26 @@ class Machine:
         facts = self.beectl.json(*words, waiting=2 * self.params["wait_timeout"] + 60)
         return self._answer(mark(before, True), closed(before), held, facts["pods"], close=True)
 
+    def _label(self) -> Facts:
+        """Have the machine take the labels, or in check mode only say what would be; return what it told."""
+        words = ["--overwrite", *(["--dry-run"] if self.module.check_mode else []), "-o", "json"]
+        pairs = [change(str(key), value) for key, value in self.params["labels"].items()]
+        told: Facts = self.beectl.json("label", *words, "--", f"machine/{self.name}", *pairs, formatted=True)
+        machine: Facts = told["machines"][0]
+        return machine
+
+    def _with_labels(self, answer: Facts, told: Facts) -> Facts:
+        """Join what was done about the state with what was done about the labels."""
+        before, after = told["before"], told["labels"]
+        named = sorted(str(key) for key in self.params["labels"])
+        if not self.module.check_mode:
+            if self.params["wait"]:
+                answer["node"] = self.wait("labelled so", lambda node: of(named, labels_of(node)) == of(named, after))
+            answer["node"] = relabel(answer["node"], named, after)
+        answer["diff"]["before"]["labels"] = of(named, before)
+        answer["diff"]["after"]["labels"] = of(named, after)
+        return {**answer, "changed": answer["changed"] or told["changed"], "labels": after}
+
     def _answer(
         self, node: Facts, was_closed: bool, held: list[Facts], moved: list[Facts], *, close: bool | None = None
     ) -> Facts:
@@ -255,10 +311,40 @@ def mark(node: Facts, close: bool) -> Facts:
     return {**node, "spec": {**node.get("spec", {}), "unschedulable": close}}
 
 
+def change(key: str, value: t.Any) -> str:
+    """A label as beectl takes it. Raises `BeectlError` for what is none, as YAML may have made one of it."""
+    if not key or "=" in key:
+        raise BeectlError(f"labels: {key!r} is not the key of a label", "invalid")
+    if value is None:
+        return f"{key}-"
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise BeectlError(f"labels: the value of {key} is {value!r}, which is no string: put it in quotes", "invalid")
+    return f"{key}={value}"
+
+
+def labels_of(node: Facts) -> Facts:
+    """What a machine is labelled with, as the mesh knows it."""
+    return dict(node["metadata"].get("labels", {}))
+
+
+def of(named: list[str], labels: Facts) -> Facts:
+    """Those labels that are named."""
+    return {key: labels[key] for key in named if key in labels}
+
+
+def relabel(node: Facts, named: list[str], after: Facts) -> Facts:
+    """The machine with the labels that it has answered that it has now; its next presence will tell the same."""
+    others = {key: value for key, value in labels_of(node).items() if key not in named}
+    return {**node, "metadata": {**node["metadata"], "labels": {**others, **of(named, after)}}}
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={**OPTIONS, **CONNECTION}, mutually_exclusive=EXCLUSIVE, supports_check_mode=True
+        argument_spec={**OPTIONS, **CONNECTION},
+        mutually_exclusive=EXCLUSIVE,
+        required_one_of=[("state", "labels")],
+        supports_check_mode=True,
     )
     began = time.monotonic()
     if module.params["drain_options"] and module.params["state"] != "drained":

@@ -13,7 +13,7 @@ version_added: 0.1.0
 author:
   - Beemesh contributors (@beemesh)
 description:
-  - Tells how machines are, as Kubernetes has its nodes. Labels, taints, capacity and addresses are among it.
+  - Tells how machines are, as Kubernetes has its nodes. Labels in force, taints, capacity and addresses are among it.
 extends_documentation_fragment:
   - beemesh.mesh.connection
   - beemesh.mesh.connection.wait

@@ -132,7 +132,11 @@ def sign(
 @click.option("--name", required=True, help="Who it is.")
 @click.option("--namespace", "namespaces", multiple=True, required=True, metavar="NS", help="Where it may act, or *.")
 @click.option(
-    "--verb", "verbs", multiple=True, required=True, help="get, apply, delete, logs, exec, cordon, revoke …, or *."
+    "--verb",
+    "verbs",
+    multiple=True,
+    required=True,
+    help="get, apply, delete, logs, exec, cordon, drain, label, revoke …, or *.",
 )
 @_bootstrap_option
 @_nonce_option

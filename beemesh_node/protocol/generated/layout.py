@@ -219,6 +219,16 @@ TABLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("block", "[uint8]"),
         ("content_key", "[uint8]"),
     ),
+    "LabelReply": (
+        ("before", "[KeyValue]"),
+        ("after", "[KeyValue]"),
+    ),
+    "LabelRequest": (
+        ("labels", "[KeyValue]"),
+        ("removed", "[string]"),
+        ("overwrite", "bool"),
+        ("dry_run", "bool"),
+    ),
     "LeaseQuery": (
         ("uid", "string"),
     ),

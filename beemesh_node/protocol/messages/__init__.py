@@ -35,6 +35,8 @@ from beemesh_node.protocol.messages.leases import (
 )
 from beemesh_node.protocol.messages.listing import ListReply, ListRequest, MachineEntry, Resource, WorkloadEntry
 from beemesh_node.protocol.messages.maintenance import (
+    LabelReply,
+    LabelRequest,
     Maintenance,
     MaintenanceReply,
     MaintenanceRequest,
@@ -91,6 +93,8 @@ __all__ = [
     "KeepQuery",
     "KeepReply",
     "KeyedBlock",
+    "LabelReply",
+    "LabelRequest",
     "LeaseQuery",
     "LeaseRefusal",
     "LeaseRelease",
@@ -190,5 +194,7 @@ PAYLOADS: Mapping[int, tuple[type, Sender]] = {
     62: (CertificateRenewal, Sender.OPERATOR),
     40: (Ack, Sender.MACHINE),
     41: (Failure, Sender.MACHINE),
+    42: (LabelRequest, Sender.OPERATOR),
+    43: (LabelReply, Sender.MACHINE),
 }
 """Type number in the header -> payload class and who may send it."""

@@ -1,7 +1,8 @@
-"""Operators take machines out of use, and move replicas."""
+"""Operators take machines out of use, move replicas, and label machines."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -56,3 +57,27 @@ class MoveReply:
     """The claims that are here and leaving now."""
 
     moving: tuple[ClaimRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRequest:
+    """Tells a machine which labels it is to have. Each holds until the next order about its key, over restarts.
+
+    Takes the operator's verb `label`, for every namespace. Nothing is changed unless all of it can be.
+    """
+
+    labels: Mapping[str, str]
+    removed: tuple[str, ...] = ()
+    """Keys that it is to have no more."""
+    overwrite: bool = False
+    """Whether labels that are there may get another value."""
+    dry_run: bool = False
+    """Only say what would be."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelReply:
+    """All labels of the machine as it was, and as it is or would be: its own and those of its certificate."""
+
+    before: Mapping[str, str]
+    after: Mapping[str, str]

@@ -9,9 +9,9 @@ from beemesh_node.protocol.messages import MachineEntry, Presence
 from beemesh_node.protocol.root import CLOCK_ALLOWANCE_MS
 from beemesh_node.workloads.kubernetes.shapes import Shape, condition, filled
 from beemesh_node.workloads.kubernetes.times import human_duration, timestamp
+from beemesh_node.workloads.names import GUARDIAN_LABEL
 from beemesh_node.workloads.quantity import format_bytes, format_cpu
 
-GUARDIAN_ROLE = "node-role.kubernetes.io/guardian"
 _MISSED = 3
 """Presences that may be missed before nothing is known of a machine."""
 
@@ -22,17 +22,14 @@ def node(entry: MachineEntry, certificate: Certificate, now: int) -> Shape:
     labels = dict(certificate.labels)
     taints = []
     if presence is not None:
-        known = {
-            "kubernetes.io/arch": presence.architecture,
-            "kubernetes.io/hostname": certificate.name,
-            "kubernetes.io/os": presence.operating_system,
-        }
-        labels = known | dict(presence.labels) | labels
+        known = {"kubernetes.io/arch": presence.architecture, "kubernetes.io/os": presence.operating_system}
+        own = {key: value for key, value in presence.labels.items() if key != GUARDIAN_LABEL}
+        labels = known | own | {"kubernetes.io/hostname": certificate.name} | labels
         taints = [filled(key=each.key, value=each.value, effect=each.effect) for each in presence.taints]
         if presence.unschedulable:
             taints.append({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"})
     if certificate.guardian:
-        labels[GUARDIAN_ROLE] = ""
+        labels[GUARDIAN_LABEL] = ""
     return {
         "apiVersion": "v1",
         "kind": "Node",

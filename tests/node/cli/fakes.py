@@ -16,6 +16,7 @@ from beemesh_node.crypto.identity import Identity
 from beemesh_node.daemon.registry import Registry
 from beemesh_node.daemon.store import Store
 from beemesh_node.membership.closeness import GUARDIANS, key_of_name, position
+from beemesh_node.membership.labels import LabelsRefusedError, LabelTakenError, OrderedLabels, Sources, labels_in_force
 from beemesh_node.messaging.errors import MeshUnreachable, RemoteFailure, RequestTimeout
 from beemesh_node.protocol.encryption import epoch_id
 from beemesh_node.protocol.errors import ProtocolError
@@ -27,6 +28,8 @@ from beemesh_node.protocol.messages import (
     Commit,
     ContainerReport,
     EventReport,
+    LabelReply,
+    LabelRequest,
     ListReply,
     ListRequest,
     MachineEntry,
@@ -48,6 +51,9 @@ from beemesh_node.protocol.trust import TrustStore
 from beemesh_node.workloads.manifest import WORKLOADS
 from beemesh_node.workloads.names import pod_name
 
+FILE_LABELS = {"class": "lab"}
+"""Of every machine, by its configuration file."""
+
 
 @dataclass
 class FakeMachine:
@@ -67,6 +73,10 @@ class FakeMachine:
     progress_failed: bool = False
     mode: Maintenance = Maintenance.NONE
     orders: list = field(default_factory=list)
+    ordered: OrderedLabels = field(default_factory=OrderedLabels)
+    """Labels that operators have ordered over those of its file."""
+    on_label: object = None
+    """Called with the machine when it is to change its labels."""
     may_not: str = ""
     """The verb that the operator lacks here."""
     forecast: object = None
@@ -92,7 +102,8 @@ class FakeMesh:
             identity = Identity.generate()
             nonce = new_nonce()
             request = sign_request(identity, generate_kem_key().public_key, root.mesh_id, nonce)
-            certificate = root.issue(verify_request(request, root.mesh_id, nonce), MachineProfile(name), now_ms)
+            profile = MachineProfile(name, {"site": "home"})
+            certificate = root.issue(verify_request(request, root.mesh_id, nonce), profile, now_ms)
             machine = trust.verify_chain(certificate).machine_id
             store = Store(directory / f"{name}.db", secrets.token_bytes(32))
             own = TrustStore.load(trust.mesh_id, trust.dump())
@@ -115,7 +126,7 @@ class FakeMesh:
         presence = Presence(
             statement=b"",
             addresses=(f"/ip4/192.0.2.1/tcp/7400/p2p/{fake.peer}",),
-            labels={"class": "lab"},
+            labels=fake.ordered.over(FILE_LABELS),
             taints=(),
             unschedulable=fake.mode > Maintenance.NONE,
             cpu_allocatable=2000,
@@ -180,6 +191,8 @@ class FakeMesh:
             if payload.mode is Maintenance.EVICT:
                 fake.pods = []
             return MaintenanceReply(payload.mode, len(fake.pods))
+        if isinstance(payload, LabelRequest):
+            return self._label(fake, payload)
         if isinstance(payload, MoveRequest):
             fake.pods = [replace(pod, leaving="moved" if pod.claim in payload.claims else "") for pod in fake.pods]
             return MoveReply(payload.claims)
@@ -199,6 +212,22 @@ class FakeMesh:
             fake.certificate = payload.certificate
             return Ack()
         raise RemoteFailure("Invalid", f"no handler for {payload}")
+
+    def _label(self, fake, order) -> LabelReply:
+        if fake.on_label is not None:
+            fake.on_label(fake)
+        if fake.may_not:
+            raise RemoteFailure("Forbidden", f"admin may not {fake.may_not} machines")
+        certified = self.trust.verify_chain(fake.certificate).labels
+        sources = Sources(fake.name, "amd64", "linux", FILE_LABELS, certified)
+        try:
+            ordered = fake.ordered.after(order, sources)
+        except LabelsRefusedError as error:
+            raise RemoteFailure("Conflict" if isinstance(error, LabelTakenError) else "Invalid", str(error)) from error
+        before, after = (labels_in_force(sources, each.over(FILE_LABELS)) for each in (fake.ordered, ordered))
+        if not order.dry_run:
+            fake.ordered = ordered
+        return LabelReply(before, after)
 
     def _take_news(self, fake, news) -> TrustReply:
         refused, trust = "", fake.believes

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from beemesh_node.cli.errors import ExitCode
-from beemesh_node.messaging.errors import MeshUnreachable
+from beemesh_node.messaging.errors import MeshUnreachable, PeerRefused
 from beemesh_node.protocol.messages import Maintenance
 
 
@@ -69,6 +69,111 @@ class TestCordon:
     def test_who_may_not_is_told_so(self, beectl, mesh):
         mesh.named("m1").may_not = "cordon"
         assert "may not cordon" in beectl("cordon", "m1", code=ExitCode.AUTHENTICATION).stderr
+
+
+class TestLabel:
+    """`beectl label`, which says what kubectl would say."""
+
+    def labels(self, beectl, name):
+        return beectl.json("get", "machine", name)["metadata"]["labels"]
+
+    def test_sets_changes_and_removes(self, beectl, mesh):
+        assert beectl("label", "machine", "m1", "m2", "disk=ssd").stdout == "node/m1 labeled\nnode/m2 labeled\n"
+        assert self.labels(beectl, "m2")["disk"] == "ssd"
+        assert beectl("label", "node/m1", "disk=ssd").stdout == "node/m1 not labeled\n"
+        assert beectl("label", "m1", "disk=nvme", "rack=", "--overwrite").stdout == "node/m1 labeled\n"
+        assert (self.labels(beectl, "m1")["disk"], self.labels(beectl, "m1")["rack"]) == ("nvme", "")
+        removed = beectl("label", "machine/m1", "disk-", "class-", "never-").stdout
+        assert removed == 'label "never" not found.\nnode/m1 unlabeled\n'
+        assert not {"disk", "class"} & set(self.labels(beectl, "m1"))
+        assert beectl("label", "m1", "disk-").stdout == 'label "disk" not found.\nnode/m1 not labeled\n'
+        assert beectl("get", "machines", "-l", "disk=ssd", "-o", "name").stdout == "node/m2\n"
+
+    def test_selects_machines_as_get_does(self, beectl, mesh):
+        beectl("label", "m1", "disk=ssd")
+        assert beectl("label", "machines", "-l", "disk=ssd", "rack=r1").stdout == "node/m1 labeled\n"
+        assert (
+            beectl("label", "-l", "kubernetes.io/hostname!=m1", "rack=r2").stdout
+            == "node/m2 labeled\nnode/m3 labeled\n"
+        )
+        assert beectl("label", "--all", "site=home", "class=lab").stdout.count("not labeled") == 3
+        none = beectl("label", "-l", "disk=tape", "rack=r3")
+        assert (none.stdout, none.stderr) == ("", "No machine has these labels.\n")
+
+    def test_facts_tell_programs_what_was_and_is(self, beectl, mesh):
+        facts = beectl.json("label", "m1", "disk=ssd", "class-")
+        (told,) = facts["machines"]
+        assert (told["machine"], told["changed"]) == ("m1", True)
+        assert (told["before"]["class"], "disk" in told["before"]) == ("lab", False)
+        assert (told["labels"]["disk"], "class" in told["labels"]) == ("ssd", False)
+        assert told["labels"]["site"] == "home"
+        assert not beectl.json("label", "m1", "disk=ssd")["machines"][0]["changed"]
+
+    def test_a_dry_run_changes_nothing(self, beectl, mesh):
+        assert beectl("label", "m1", "disk=ssd", "--dry-run").stdout == "node/m1 labeled (dry run)\n"
+        facts = beectl.json("label", "m1", "disk=ssd", "--dry-run")
+        assert (facts["dryRun"], facts["machines"][0]["changed"]) == (True, True)
+        assert "disk" not in self.labels(beectl, "m1")
+
+    @pytest.mark.parametrize(
+        ("words", "code", "said"),
+        [
+            (
+                ("m1", "class=iot"),
+                ExitCode.FAILURE,
+                "node/m1: 'class' already has a value (lab), and --overwrite is false",
+            ),
+            (
+                ("m1", "site=away", "--overwrite"),
+                ExitCode.INVALID,
+                "site cannot be changed: it stands in the certificate",
+            ),
+            (("m1", "kubernetes.io/arch=arm64", "--overwrite"), ExitCode.INVALID, "the machine finds it out itself"),
+            (("m1", "kubernetes.io/hostname-"), ExitCode.INVALID, "it is the name in its certificate"),
+            (("m9", "a=b"), ExitCode.FAILURE, "machine m9 not found: see `beectl get machines`"),
+            (("m1", "m9", "a=b"), ExitCode.FAILURE, "machine m9 not found"),
+            (("m1", "m1", "a=b"), ExitCode.INVALID, "name each machine once"),
+            (("deployment/hello", "a=b"), ExitCode.INVALID, "labels of a workload stand in its manifest"),
+            (("m1",), ExitCode.INVALID, "name at least one label to change"),
+            (("m1", "a=b", "m2"), ExitCode.INVALID, "'m2' is neither KEY=VALUE nor KEY-"),
+            (("m1", "a=b", "a-"), ExitCode.INVALID, "label a: name it once"),
+            (("m1", "a b=c"), ExitCode.INVALID, "label key 'a b'"),
+            (("m1", "a=b c"), ExitCode.INVALID, "value of label a"),
+            (("m1", "-l", "class=lab", "a=b"), ExitCode.INVALID, "one of these only"),
+            (("machines", "a=b"), ExitCode.INVALID, "say which machines"),
+            (("-l", "class in", "a=b"), ExitCode.INVALID, "-l: "),
+        ],
+    )
+    def test_what_cannot_be_is_said_and_changes_nothing(self, beectl, mesh, words, code, said):
+        assert said in " ".join(beectl("label", *words, code=code).stderr.split())
+        assert not any(fake.ordered.values or fake.ordered.hidden for fake in mesh.fakes.values())
+
+    def test_who_may_not_is_told_so(self, beectl, mesh):
+        mesh.named("m1").may_not = "label"
+        assert (
+            "node/m1: admin may not label machines" in beectl("label", "m1", "a=b", code=ExitCode.AUTHENTICATION).stderr
+        )
+
+    def test_a_silent_machine_is_named_and_the_others_are_labelled(self, beectl, mesh):
+        mesh.named("m2").reachable = False
+        told = beectl("label", "--all", "a=b", code=ExitCode.FAILURE)
+        assert told.stdout == "node/m1 labeled\nnode/m3 labeled\n"
+        assert "error: node/m2: m2 does not answer. Nothing was changed there" in told.stderr
+        assert "run it again once it can" in told.stderr
+        mesh.named("m2").reachable, mesh.named("m2").silent = True, True
+        late = beectl("label", "m2", "a=b", code=ExitCode.TIMEOUT).stderr
+        assert "whether it has done it is not known: run it again, which does no harm" in late
+
+    def test_a_machine_that_is_killed_meanwhile_keeps_nobody_else_from_it(self, beectl, mesh):
+        def die(fake):
+            raise PeerRefused("m1 closed the stream without an answer")
+
+        mesh.named("m1").on_label = die
+        told = beectl("label", "m1", "m2", "a=b", code=ExitCode.FAILURE)
+        assert told.stdout == "node/m2 labeled\n"
+        assert (
+            "error: node/m1: m1 closed the stream without an answer; whether it has done it is not known" in told.stderr
+        )
 
 
 class TestDrain:

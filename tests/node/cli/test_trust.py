@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -435,6 +436,24 @@ class TestRoot:
         if step == "add":
             beectl("cert", "renew", "--all")
             beectl("mesh", "root", "retire")
+        assert {path.name for path in context.path.glob("root*")} == {"root.key", "root.retired.key"}
+        beectl("mesh", "rotate-epoch")
+
+    def test_whoever_is_interrupted_between_the_keys_still_has_a_root(self, beectl, mesh, context, monkeypatch):
+        beectl("mesh", "root", "add")
+        beectl("cert", "renew", "--all")
+
+        def interrupted(path, target):
+            if target == context.root_key:
+                raise KeyboardInterrupt
+            return os.replace(path, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", interrupted)
+            beectl("mesh", "root", "retire", code=130)
+        assert context.root_key.is_file()
+        beectl("mesh", "root", "add")
+        beectl("mesh", "root", "retire")
         assert {path.name for path in context.path.glob("root*")} == {"root.key", "root.retired.key"}
         beectl("mesh", "rotate-epoch")
 

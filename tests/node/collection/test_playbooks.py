@@ -38,7 +38,7 @@ def gates(tmp_path: Path) -> Path:
 
 
 def play(
-    playbook: Path, hosts: dict[str, dict[str, object]] | None = None, **variables: object
+    playbook: Path, *more_words: str, hosts: dict[str, dict[str, object]] | None = None, **variables: object
 ) -> subprocess.CompletedProcess[str]:
     """Run a playbook for two machines that are both this one, or for what `hosts` says beyond that."""
     known: dict[str, dict[str, object]] = {"one": {}, "two": {}, **(hosts or {})}
@@ -46,7 +46,7 @@ def play(
     (playbook.parent / "hosts.yml").write_text(yaml.safe_dump(inventory))
     words = ["-i", str(playbook.parent / "hosts.yml"), "-e", json.dumps(variables)]
     return subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", *words, str(playbook)],
+        [sys.executable, "-m", "ansible", "playbook", *words, *more_words, str(playbook)],
         env={
             **os.environ,
             "ANSIBLE_NOCOLOR": "1",
@@ -88,15 +88,20 @@ def test_what_was_ill_at_the_start_stops_nobody(gates: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_a_batch_that_is_lost_does_not_end_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "words", [(), ("--limit", "mesh"), ("--limit", "one,two,three")], ids=["all", "group", "names"]
+)
+def test_a_batch_that_is_lost_does_not_end_the_run(tmp_path: Path, words: tuple[str, ...]) -> None:
     plays = yaml.safe_load((PLAYBOOKS / "join-mesh.yml").read_text())
     look, join, tell = plays[1:]
     look["become"] = join["become"] = False
     look["tasks"] = look["tasks"][1:]
     block = join["tasks"][-1]
-    # The line to the first machine is lost while it joins; the second fails in its own way.
+    # The line to the first machine is lost while it joins; the second fails in its own way. No two are at it at once.
+    alone = f"mkdir {tmp_path}/busy && sleep 0.5 && rmdir {tmp_path}/busy"
     block["block"] = [
         {"name": "Lose it", "ansible.builtin.ping": {}},
+        {"name": "Be alone", "ansible.builtin.shell": alone},
         {"name": "Fail", "ansible.builtin.fail": {"msg": "no room"}, "when": "inventory_hostname == 'two'"},
         {"name": "Arrive", "ansible.builtin.debug": {"msg": "{{ inventory_hostname }} has arrived"}},
     ]
@@ -104,7 +109,7 @@ def test_a_batch_that_is_lost_does_not_end_the_run(tmp_path: Path) -> None:
     for name in ("tasks", "vars"):
         (tmp_path / name).symlink_to(PLAYBOOKS / name)
     lost = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
-    done = play(tmp_path / "join.yml", hosts={"one": lost, "three": {}}, beemesh_batch=1)
+    done = play(tmp_path / "join.yml", *words, hosts={"one": lost, "three": {}}, beemesh_batch=1)
     assert done.returncode != 0
     said = " ".join(done.stdout.split())
     assert "two has not joined (Fail: no room)" in said, done.stdout
@@ -119,6 +124,19 @@ def beginning(tmp_path: Path, name: str) -> Path:
     for part in ("tasks", "vars"):
         (tmp_path / part).symlink_to(PLAYBOOKS / part)
     return tmp_path / "begin.yml"
+
+
+@pytest.mark.parametrize("name", ["join-mesh", "rotate-keys"])
+def test_what_a_machine_says_of_itself_is_not_certified(tmp_path: Path, name: str) -> None:
+    live = {"beemesh_id": "0" * 32, "beemesh_labels": {"class": "cloud"}}
+    done = play(beginning(tmp_path, name), hosts={"two": live}, beemesh_mesh_dir=str(tmp_path / "mesh"))
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    assert "Nothing was changed: two would be certified with labels that the machine says of itself" in said, (
+        done.stdout
+    )
+    assert "changed=0" in said
+    assert not (tmp_path / "mesh").exists()
 
 
 def test_a_passphrase_guards_the_root_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.node.collection.stage import CALLBACK, INTERRUPTED
+
 pytestmark = pytest.mark.long
 
 PLAYBOOK = Path(__file__).parents[3] / "playbooks" / "rotate-keys.yml"
@@ -60,8 +62,8 @@ class Controller:
 
     directory: Path
 
-    def rotate(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Rotate root and epoch."""
+    def rotate(self, *words: str, interrupt: str = "never") -> subprocess.CompletedProcess[str]:
+        """Rotate root and epoch; press Ctrl-C as `interrupt` says."""
         told = {
             "beemesh_beectl": str(self.directory / "beectl"),
             "beemesh_mesh_dir": str(self.directory / "mesh"),
@@ -76,7 +78,11 @@ class Controller:
                 "ANSIBLE_PIPELINING": "1",
                 "ANSIBLE_HOME": str(self.directory / "ansible"),
                 "ANSIBLE_ROLES_PATH": str(PLAYBOOK.parents[1] / "roles"),
+                "ANSIBLE_CALLBACK_PLUGINS": str(self.directory / "callback"),
+                "ANSIBLE_CALLBACKS_ENABLED": "interrupt",
+                "INTERRUPT": interrupt,
             },
+            start_new_session=True,
             capture_output=True,
             text=True,
             check=False,
@@ -99,6 +105,8 @@ class Controller:
 def controller(directory: Path, *operators: str) -> Controller:
     """Make one, for a mesh with these operators."""
     (directory / "mesh").mkdir()
+    (directory / "callback").mkdir()
+    (directory / "callback" / "interrupt.py").write_text(CALLBACK)
     (directory / "roots").write_text('["root1"]')
     program = directory / "beectl"
     program.write_text(
@@ -128,6 +136,23 @@ def test_it_goes_on_where_it_was_ended_and_the_next_one_is_another(tmp_path: Pat
     assert another.returncode == 0, another.stdout
     assert each.done() == ALL
     assert list(each.rotations().values()) == [True, True]
+
+
+def test_ctrl_c_wherever_something_was_done(tmp_path: Path) -> None:
+    each = controller(tmp_path)
+    seen, named = tmp_path / "seen", ("-e", "beemesh_rotation=spring")
+    # Named, since a run after one that was ended at its very end begins another rotation.
+    while (last := each.rotate(*named, interrupt=f"anew {seen}")).returncode == INTERRUPTED:
+        print(f"interrupted after {seen.read_text().splitlines()[-1]}")
+    assert last.returncode == 0, last.stdout
+    pressed = seen.read_text().splitlines()
+    assert {"Run beectl mesh root add", "Run beectl mesh rotate-epoch", "Run beectl mesh root retire"} <= {*pressed}
+    assert json.loads((tmp_path / "roots").read_text()) == ["root2"]
+    assert each.rotations() == {"spring": True}
+    assert set(each.done()) == set(ALL)
+    again = each.rotate(*named)
+    assert again.returncode == 0, again.stdout
+    assert each.done() == []
 
 
 def test_another_operator_holds_up_the_old_root_alone(tmp_path: Path) -> None:

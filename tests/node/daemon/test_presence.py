@@ -171,6 +171,28 @@ async def test_machines_that_fell_silent_slow_nobody_down(
         assert len(listener.events) == 21
 
 
+async def test_that_one_fell_silent_may_show_that_others_are_dead(
+    mesh: Mesh, speakers: list[Speaker], autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = Listener(mesh)
+    async with listener.running():
+        listener.meet(*speakers[:3])
+        for speaker in speakers[:3]:
+            assert await listener.hear(speaker.says()) is Verdict.ACCEPT
+
+        def left(machine: MachineId) -> None:
+            listener.detecting.gone.append(machine)
+            for other in speakers[:3]:  # as detection does that finds out, for this reason or another, at this moment
+                listener.service.gone(other.credentials.certificate.machine_id)
+
+        monkeypatch.setattr(listener.detecting, "left", left)
+        await trio.sleep(15)
+        assert listener.detecting.gone
+        periods = len(listener.periods)
+        await trio.sleep(5)
+        assert len(listener.periods) > periods, "it speaks no more"
+
+
 async def test_machines_that_fell_silent_hold_nobodys_place_but_are_looked_for(
     mesh: Mesh, speakers: list[Speaker], autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

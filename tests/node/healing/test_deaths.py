@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from beemesh_node.healing import events as ev
+from beemesh_node.healing.claims import promised_report
 from beemesh_node.healing.effects import Ask, Assign
+from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import Bid, Task
 
-from .support import core_of, guarded_by, of
+from .support import core_of, guarded_by, member, of, ref
 
 
 def placing(core, declaration):
@@ -46,3 +48,18 @@ def test_who_stands_by_steps_in_again_for_as_long_as_the_need_lasts():
         asked = of(core.handle(ev.Wakeup(), moment), Ask)
         assert [ask.machine for ask in asked] == ["a"]
         core.handle(ev.Unanswered(asked[0].token, "silent"), moment + 0.1)
+
+
+def test_a_machine_heard_of_before_it_was_met_may_announce_a_restart():
+    """Its claims came first, then itself; it is not held a stranger because it restarts just when that is judged."""
+    core = core_of()
+    web = guarded_by("me")
+    report = replace(promised_report(ref(machine="a", uid=web.uid), web), version=1, ready=True)
+    core.handle(ev.ClaimsReported(MachineId("a"), (report,)), 10.0)
+    core.handle(ev.DeclarationStored(web), 10.0)
+    core.handle(ev.MemberSeen(member("a", period=1.0)), 11.0)
+    core.handle(ev.MemberGone(MachineId("a"), "it restarts", restarting=True), 12.0)
+    core.handle(ev.Wakeup(), 20.0)
+    assert not core.own_claims(), "it is awaited"
+    core.handle(ev.Wakeup(), 75.0)
+    assert core.own_claims(), "it had its time"

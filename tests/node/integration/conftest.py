@@ -13,6 +13,7 @@ from tests.node.integration.segment import Segment
 from tests.node.integration.shared import SharedMesh, shared_mesh
 
 _LOG_SHOWN = 6000
+_FAILED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="session")
@@ -44,16 +45,29 @@ def admin(mesh: SharedMesh) -> Operator:
     return mesh.admin.enter_by(mesh.alpha)
 
 
+@pytest.fixture(autouse=True)
+def cleared(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test leaves that failed is deleted, or the next one in the same mesh fails for it."""
+    yield
+    if request.node.stash.get(_FAILED, False):
+        for mesh in _meshes(request.node):
+            mesh.clear()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pluggy.Result[pytest.TestReport], None]:
     """Show what the daemons logged when a test fails."""
     outcome = yield
     report = outcome.get_result()
     if report.failed:
+        item.stash[_FAILED] = True
         for machine in _machines(item):
             report.sections.append((f"beemeshd of {machine.name}", machine.log[-_LOG_SHOWN:]))
 
 
 def _machines(item: pytest.Item) -> list[Machine]:
-    found = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Mesh)]
-    return [machine for mesh in found for machine in mesh.machines]
+    return [machine for mesh in _meshes(item) for machine in mesh.machines]
+
+
+def _meshes(item: pytest.Item) -> list[Mesh]:
+    return [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Mesh)]

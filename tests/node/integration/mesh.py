@@ -163,6 +163,13 @@ class Mesh:
                 f"knows {', '.join(sorted(names))}",
             )
 
+    def clear(self) -> None:
+        """Delete every workload of every namespace."""
+        admin = self.admin
+        for item in admin.json("get", "workloads", "-A")["items"]:
+            meta = item["metadata"]
+            admin.delete("-n", meta["namespace"], f"{item['kind'].lower()}/{meta['name']}", "--ignore-not-found")
+
     def pods(self, operator: Operator, *words: object) -> list[dict[str, Any]]:
         """Pods as `beectl get` shows them."""
         items: list[dict[str, Any]] = operator.json("get", "pods", *words)["items"]

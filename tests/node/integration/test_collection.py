@@ -66,6 +66,7 @@ def project(grove: Grove, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     project.write("files/shop/tried.json", json.dumps(tried))
     yield project
     grove.admin.run("uncordon", "oak", "elm", "fir")
+    grove.admin.run("label", "oak", "disk-")
 
 
 def declare(manifest: object, **options: Any) -> dict[str, Any]:
@@ -101,6 +102,8 @@ def test_every_example_runs(project: Project, grove: Grove) -> None:
     assert played.of("Move everything away from it")["changed"]
     assert all(pod["now"] == ["elm"] for pod in played.of("Tell where its pods went")["drained.pods"])
     assert played.of("Take it into use again, and go on once it can run pods")["node"]["metadata"]["name"] == "oak"
+    labels = played.of("Say that it has a fast disk now, and is no more meant for tests")["node"]["metadata"]["labels"]
+    assert labels["disk"] == "nvme"
     machines = played.of("Wait until every machine of a class is ready")["resources"]
     assert [each["metadata"]["name"] for each in machines] == ["elm", "fir", "oak"]
 

@@ -18,7 +18,9 @@ def test_what_a_silent_podman_cannot_start_again_runs_elsewhere(grove: Grove) ->
         return grove.pods(admin, "-l", f"app={app}")
 
     def ready(app: str) -> list[dict[str, Any]]:
-        return [pod for pod in pods(app) if all(one["ready"] for one in pod["status"]["containerStatuses"])]
+        # A pod that has just been placed has no statuses yet.
+        found = [(pod, pod["status"].get("containerStatuses")) for pod in pods(app)]
+        return [pod for pod, statuses in found if statuses and all(one["ready"] for one in statuses)]
 
     (dying,) = pods("dies")
     stricken = next(machine for machine in grove.machines if machine.name == dying["spec"]["nodeName"])

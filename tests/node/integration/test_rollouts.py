@@ -101,7 +101,7 @@ def _rolling(greeting: str) -> dict[str, Any]:
 
 
 def _ready_while(grove: Grove, admin: Operator, manifest: dict[str, Any]) -> list[int]:
-    """Apply and wait; how many replicas were ready each time that somebody looked meanwhile."""
+    """Apply and wait; how many replicas were ready each time that somebody looked and all machines answered."""
     process = subprocess.Popen(
         admin.command("apply", "-f", "-", "--wait", "--timeout", "40s"),
         stdin=subprocess.PIPE,
@@ -115,7 +115,10 @@ def _ready_while(grove: Grove, admin: Operator, manifest: dict[str, Any]) -> lis
     process.stdin.close()
     ready = []
     while process.poll() is None:
-        statuses = [pod["status"].get("containerStatuses", ()) for pod in grove.pods(admin, "-l", "app=rolling")]
+        looked = admin.run("get", "pods", "-l", "app=rolling", "-o", "json")
+        if looked.err:
+            continue
+        statuses = [pod["status"].get("containerStatuses", ()) for pod in json.loads(looked.out)["items"]]
         ready.append(sum(all(each["ready"] for each in found) and bool(found) for found in statuses))
     out = process.stdout.read()
     assert process.wait(DEADLINE) == 0, out

@@ -230,7 +230,8 @@ async def test_what_a_revoked_machine_says_is_refused_and_what_it_ran_runs_elsew
 
         assert await member.deliver(contact, said()) is not None
         revoked = await trio.to_thread.run_sync(partial(admin.json, "cert", "revoke", "yew", "--reason", "stolen"))
-        assert (revoked["told"], revoked["untold"]) == (["ash", "bay"], [])
+        assert revoked["told"] == ["ash", "bay"]
+        assert set(revoked["untold"]) <= {"ghost"}, "whom this test plays, and who does not answer"
         (exposed,) = revoked["exposed"]
         assert (exposed["name"], exposed["as"]) == ("serving", ["guardian", "runner"])
         counted = copse.ash.counted()

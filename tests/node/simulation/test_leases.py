@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from beemesh_node.healing import events as ev
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.leases.times import TTL
 from beemesh_node.healing.leases.voters import first_voters
 from beemesh_node.protocol.ids import Uid
+from beemesh_node.simulation.machine import Machine
 from beemesh_node.simulation.mesh import Mesh
 from beemesh_node.simulation.world import Faults, World
 from beemesh_node.workloads.pod import PodPhase
@@ -84,6 +86,50 @@ def test_a_machine_that_is_cut_off_has_ended_its_pod_before_another_begins(seed:
     mesh.world.network.mend()
     mesh.world.run(2 * TTL)
     assert mesh.as_declared(db)
+    assert not twice.moments
+
+
+def revoke(mesh: Mesh, machine: Machine) -> None:
+    """Believe a machine no more: its messages are refused, nobody answers it, and each of the others counts it gone."""
+    for other in mesh.machines.values():
+        if other is not machine:
+            mesh.world.network.cut(machine.id, other.id)
+            other.tell(ev.MemberGone(machine.id, "its certificate was revoked"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("daemon", ["goes on", "hangs", "is killed"])
+@pytest.mark.parametrize("votes", [True, False])
+def test_a_slot_of_a_machine_that_was_revoked_moves_once_its_lease_has_ended(
+    seed: int, daemon: str, votes: bool
+) -> None:
+    mesh, db, twice = running(seed, machines=5, replicas=1)
+    ((holder, pod),) = mesh.pods(db.uid)
+    if not votes:  # whoever holds the slot is none of those who vote on it
+        mesh = Mesh.of(5, World(seed))
+        others = sorted(machine for machine in mesh.machines if machine != holder.id)
+        db = stateful(mesh, replicas=1, voters=first_voters(others[:3]))
+        twice = Twice(mesh, db.uid)
+        mesh.apply(db)
+        assert mesh.until(db, 20)
+        ((holder, pod),) = mesh.pods(db.uid)
+    assert (holder.id in db.voters) == votes
+    mesh.world.run(2.5 * TTL + seed)
+    if daemon == "hangs":
+        holder.pause()
+    elif daemon == "is killed":
+        holder.stop_daemon()
+    revoke(mesh, holder)
+    revoked_at, ends = mesh.world.now, pod.deadline
+    assert ends > revoked_at + 1
+    elsewhere = lambda: [p for m, p in mesh.pods(db.uid) if m is not holder]  # noqa: E731
+    begun = mesh.world.run(3 * TTL, lambda: bool(elsewhere()))
+    assert begun
+    assert ends <= pod.deadline <= mesh.world.now, "it began elsewhere while the lease could still run"
+    assert mesh.world.now < revoked_at + 1.5 * TTL
+    mesh.world.run(5 * TTL)
+    assert [p.status.ready for p in elsewhere()] == [True]
+    assert [m for m, _ in mesh.pods(db.uid)] != [holder]
     assert not twice.moments
 
 

@@ -58,6 +58,14 @@ def test_a_machine_is_a_node() -> None:
     ]
 
 
+def test_who_a_machine_is_and_whether_it_guards_is_what_its_certificate_says() -> None:
+    lie = {"kubernetes.io/hostname": "elm", "node-role.kubernetes.io/guardian": ""}
+    entry = replace(MEMBER, presence=replace(PRESENCE, labels=lie))
+    labels = kubernetes.node(entry, replace(CERTIFICATE, guardian=False), NOW)["metadata"]["labels"]
+    assert labels["kubernetes.io/hostname"] == "pi"
+    assert "node-role.kubernetes.io/guardian" not in labels
+
+
 @pytest.mark.parametrize(
     ("entry", "status", "message"),
     [

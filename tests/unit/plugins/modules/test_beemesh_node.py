@@ -102,6 +102,82 @@ class TestDrain:
         assert mesh.calls == []
 
 
+class TestLabels:
+    def labelled(self, labels):
+        return {**node(), "metadata": {"name": "oak", "labels": labels}}
+
+    def says(self, mesh, before, after):
+        mesh.says("get", self.labelled(before))
+        mesh.says(
+            "label", {"machines": [{"machine": "oak", "changed": before != after, "before": before, "labels": after}]}
+        )
+
+    def test_sets_and_removes(self, play, mesh):
+        before, after = {"disk": "hdd", "old": "x", "site": "a"}, {"disk": "ssd", "rack": "7", "site": "a"}
+        self.says(mesh, before, after)
+        answer = play(beemesh_node, name="oak", labels={"disk": "ssd", "rack": 7, "old": None})
+        assert mesh.words[0] == "label --overwrite -o json -- machine/oak disk=ssd rack=7 old-"
+        assert (answer["changed"], answer["labels"], answer["node"]["metadata"]["labels"]) == (True, after, after)
+        assert answer["diff"]["before"]["labels"] == {"disk": "hdd", "old": "x"}
+        assert answer["diff"]["after"]["labels"] == {"disk": "ssd", "rack": "7"}
+        assert "unschedulable" in answer["diff"]["before"]
+
+    def test_a_second_run_is_ok(self, play, mesh):
+        self.says(mesh, {"disk": "ssd"}, {"disk": "ssd"})
+        answer = play(beemesh_node, name="oak", labels={"disk": "ssd", "old": None})
+        assert not answer["changed"]
+        assert answer["diff"]["before"] == answer["diff"]["after"]
+
+    def test_check_mode_has_the_machine_say_what_would_be(self, play, mesh):
+        self.says(mesh, {}, {"disk": "ssd"})
+        answer = play(beemesh_node, check=True, name="oak", labels={"disk": "ssd"}, wait=True)
+        assert (answer["changed"], answer["labels"], answer["node"]["metadata"]["labels"]) == (
+            True,
+            {"disk": "ssd"},
+            {},
+        )
+        assert mesh.words[0] == "label --overwrite --dry-run -o json -- machine/oak disk=ssd"
+
+    def test_waits_until_the_mesh_knows(self, play, mesh):
+        self.says(mesh, {}, {"disk": "ssd"})
+        mesh.says("get", self.labelled({"disk": "ssd"}))
+        for _look in range(2):
+            mesh.says("get", self.labelled({}), once=True)
+        play(beemesh_node, name="oak", labels={"disk": "ssd", "old": None}, wait=True, wait_sleep=0, wait_timeout=30)
+        assert len([words for words in mesh.words if "get" in words]) == 3
+        mesh.says("get", self.labelled({"disk": "ssd", "old": "x"}))
+        late = play(
+            beemesh_node, fails=True, name="oak", labels={"disk": "ssd", "old": None}, wait=True, wait_timeout=0
+        )
+        assert "after 0 s not labelled so: machine oak" in late["msg"]
+
+    @pytest.mark.parametrize(
+        ("state", "first", "then"), [("uncordoned", "label", "uncordon"), ("ready", "get", "label")]
+    )
+    def test_goes_with_a_state(self, play, mesh, state, first, then):
+        self.says(mesh, {}, {"disk": "ssd"})
+        mesh.says("uncordon", {"machines": []})
+        answer = play(beemesh_node, name="oak", state=state, labels={"disk": "ssd"})
+        assert answer["changed"]
+        assert (mesh.words[0].split()[0], mesh.words[-1].split()[0]) == (first, then)
+
+    @pytest.mark.parametrize("labels", [{"ssd": True}, {"ssd": 1.5}, {"ssd": ["a"]}, {"a=b": "c"}, {"": "c"}])
+    def test_what_yaml_made_something_else_of_is_no_label(self, play, mesh, labels):
+        answer = play(beemesh_node, fails=True, name="oak", labels=labels)
+        assert answer["reason"] == "invalid"
+        assert mesh.calls == []
+
+    def test_what_the_machine_refuses_fails_with_its_words(self, play, mesh):
+        mesh.says("label", rc=2, err="error: node/oak: label class cannot be changed: it stands in the certificate\n")
+        answer = play(beemesh_node, fails=True, name="oak", labels={"class": "iot"})
+        assert (answer["reason"], answer["rc"]) == ("invalid", 2)
+        assert "it stands in the certificate" in answer["msg"]
+
+    def test_something_has_to_be_asked_for(self, play, mesh):
+        answer = play(beemesh_node, fails=True, name="oak")
+        assert "one of the following is required: state, labels" in answer["msg"]
+
+
 class TestReady:
     def test_waits_and_says_why_it_waited_in_vain(self, play, mesh):
         mesh.says("get", node(status="False"))
