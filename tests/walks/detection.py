@@ -18,6 +18,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import median
@@ -249,14 +250,15 @@ def seeds(first: int, minutes: float) -> Iterator[tuple[int, float]]:
 def walks(first: int, minutes: float, rules: Rules, *, loud: bool = False) -> Told:
     """Walk with many seeds."""
     told, began = Told(), time.monotonic()
-    for number, (seed, part) in enumerate(seeds(first, minutes), 1):
-        told.add(walk(seed, part, rules))
-        if loud and number % 5 == 0:
-            print(
-                f"{told.machine_minutes:.0f} machine-minutes, {len(told.false)} false deaths, seed {seed}, "
-                f"{time.monotonic() - began:.0f} s",
-                flush=True,
-            )
+    with suppress(KeyboardInterrupt):  # what was walked until then counts
+        for number, (seed, part) in enumerate(seeds(first, minutes), 1):
+            told.add(walk(seed, part, rules))
+            if loud and number % 5 == 0:
+                print(
+                    f"{told.machine_minutes:.0f} machine-minutes, {len(told.false)} false deaths, seed {seed}, "
+                    f"{time.monotonic() - began:.0f} s",
+                    flush=True,
+                )
     return told
 
 
