@@ -11,7 +11,6 @@ import shutil
 import signal
 import socket
 import time
-from types import FrameType
 from typing import NoReturn
 
 _FIRST = 3
@@ -45,7 +44,7 @@ def accept(listener: socket.socket, command: "list[str]") -> NoReturn:
     signal.signal(signal.SIGCHLD, _bury)
     while True:
         try:
-            connection, _ = listener.accept()
+            connection = listener.accept()[0]
         except OSError:  # out of files or memory for the moment
             time.sleep(_BUSY_SECONDS)
             continue
@@ -55,7 +54,7 @@ def accept(listener: socket.socket, command: "list[str]") -> NoReturn:
                 os.execv(command[0], command)  # noqa: S606
 
 
-def _bury(_: int, __: "FrameType | None") -> None:
+def _bury(*_signal: object) -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
