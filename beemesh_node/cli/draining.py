@@ -9,12 +9,11 @@ from typing import Any
 import trio
 
 from beemesh_node.cli.errors import CliError, TimedOutError
-from beemesh_node.cli.gather import ConnectionLostError
 from beemesh_node.cli.machines import NamedMachine, maintain
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.survey import merge_pods, survey, survey_pods
 from beemesh_node.cli.terminal import note, printable
-from beemesh_node.messaging.errors import MeshUnreachable, RequestTimeout
+from beemesh_node.messaging.errors import MeshUnreachable, PeerRefused, RequestTimeout
 from beemesh_node.protocol.messages import ClaimReport, ListReply, ListRequest, Maintenance, Resource
 from beemesh_node.workloads.pod import PodPhase
 
@@ -115,12 +114,7 @@ class Drain:
         while True:
             try:
                 held = await self.pods()
-            except MeshUnreachable as error:
-                if self.machine.id == self.mesh.session.entry:
-                    raise ConnectionLostError(f"the connection to the mesh was lost: {error}; run it again") from error
-                await self._wait_for_answer(error, progress)
-                continue
-            except RequestTimeout as error:
+            except (MeshUnreachable, PeerRefused, RequestTimeout) as error:
                 await self._wait_for_answer(error, progress)
                 continue
             self._tell(held)

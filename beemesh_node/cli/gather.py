@@ -8,9 +8,8 @@ from typing import Generic, TypeVar
 
 import trio
 
-from beemesh_node.cli.errors import CliError
 from beemesh_node.cli.session import Session
-from beemesh_node.messaging.errors import AuthenticationRefused, MeshError, MeshUnreachable, RemoteFailure
+from beemesh_node.messaging.errors import AuthenticationRefused, ConnectionLost, MeshError, RemoteFailure
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import ListReply, ListRequest
 
@@ -25,10 +24,6 @@ PATIENCE = 2.0
 
 _SAME_EVERYWHERE = ("Forbidden", "Unauthorized", "Invalid")
 """Codes of failures that are about the question or the asker, not about the machine that answers."""
-
-
-class ConnectionLostError(CliError):
-    """The machine through which everything went does not answer any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +47,7 @@ async def gather(
 
     Once `enough` says so of the replies (by default: most of the machines have answered) the others have `PATIENCE`
     seconds left. Raised is what concerns all of them: `AuthenticationRefused`, a `RemoteFailure` that is about the
-    question or the asker, and `ConnectionLostError` when the entry is gone.
+    question or the asker, and `ConnectionLost` when the entry is gone.
     """
     asked = tuple(dict.fromkeys(machines))
     replies: dict[MachineId, T] = {}
@@ -66,14 +61,8 @@ async def gather(
             async with limiter:
                 try:
                     replies[machine] = await _whole(session, machine, payload, reply, within)
-                except AuthenticationRefused:
+                except (AuthenticationRefused, ConnectionLost):
                     raise
-                except MeshUnreachable as error:
-                    if machine == session.entry:
-                        raise ConnectionLostError(
-                            f"the connection to the mesh was lost: {error}; run it again"
-                        ) from error
-                    silent[machine] = str(error)
                 except RemoteFailure as error:
                     if error.code in _SAME_EVERYWHERE:
                         raise

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from beemesh_node.cli.errors import CliError, InvalidInputError, TimedOutError
-from beemesh_node.cli.gather import ConnectionLostError
 from beemesh_node.cli.listing import selector_of
 from beemesh_node.cli.machines import NamedMachine, members, the_machine
 from beemesh_node.cli.mesh import Mesh
@@ -15,7 +14,14 @@ from beemesh_node.cli.targets import ALIASES, ResourceType, Target, parse_target
 from beemesh_node.cli.terminal import printable
 from beemesh_node.cli.translate import translate
 from beemesh_node.membership.labels import LabelsRefusedError, check_label
-from beemesh_node.messaging.errors import MeshError, MeshUnreachable, PeerRefused, RemoteFailure, RequestTimeout
+from beemesh_node.messaging.errors import (
+    ConnectionLost,
+    MeshError,
+    MeshUnreachable,
+    PeerRefused,
+    RemoteFailure,
+    RequestTimeout,
+)
 from beemesh_node.protocol.messages import Expression, LabelReply, LabelRequest
 from beemesh_node.workloads.selectors import matches
 
@@ -65,17 +71,22 @@ def read_labelling(
 
 
 async def order_labels(mesh: Mesh, machine: NamedMachine, order: LabelRequest) -> LabelReply:
-    """Tell a machine which labels it is to have. Raises `CliError` that names the machine and says what to do."""
+    """Tell a machine which labels it is to have.
+
+    Raises:
+        ConnectionLost: the entry is gone; asking again does no harm.
+        CliError: it names the machine and says what to do.
+    """
     try:
         return await mesh.session.ask(machine.id, order, LabelReply, timeout=_WITHIN)
+    except ConnectionLost:
+        raise
     except (RequestTimeout, PeerRefused) as error:
         kind = TimedOutError if isinstance(error, RequestTimeout) else CliError
         raise kind(
             f"node/{machine.name}: {error}; whether it has done it is not known: run it again, which does no harm"
         ) from error
     except MeshUnreachable as error:
-        if machine.id == mesh.session.entry:
-            raise ConnectionLostError(f"the connection to the mesh was lost: {error}; run it again") from error
         raise _not_now(machine, error) from error
     except MeshError as error:
         if isinstance(error, RemoteFailure) and error.code == "Unavailable":

@@ -13,7 +13,6 @@ import trio
 
 from beemesh_node.cli.context import Context, ContextSettings, default_namespace, resolve
 from beemesh_node.cli.errors import CliError, InvalidInputError
-from beemesh_node.cli.gather import ConnectionLostError
 from beemesh_node.cli.operator import Operator, load_operator, save_trust
 from beemesh_node.cli.options import settings
 from beemesh_node.cli.progress import progress
@@ -21,7 +20,7 @@ from beemesh_node.cli.session import Session
 from beemesh_node.cli.terminal import note
 from beemesh_node.cli.times import now_ms
 from beemesh_node.crypto.errors import KeyStoreError
-from beemesh_node.messaging.errors import MeshUnreachable, RequestTimeout
+from beemesh_node.messaging.errors import ConnectionLost, RequestTimeout
 from beemesh_node.protocol.certificate import Certificate
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import MachineId
@@ -51,11 +50,11 @@ class Mesh:
         return self.operator.trust.verify_past(certificate)
 
     async def refresh(self) -> None:
-        """Learn anew which machines there are. Raises `ConnectionLostError`."""
+        """Learn anew which machines there are. Raises `ConnectionLost`."""
         try:
             await self.session.refresh()
-        except (MeshUnreachable, RequestTimeout) as error:
-            raise ConnectionLostError(f"the connection to the mesh was lost: {error}; run it again") from error
+        except RequestTimeout as error:
+            raise ConnectionLost(str(error)) from error
 
     def absences(self, silent: Mapping[MachineId, str]) -> str:
         """Which machines did not answer and why, for people; empty when all did."""
@@ -112,7 +111,7 @@ def in_mesh(work: Work[T], *, steadily: bool = False, avoid: Container[str] = ()
         while True:
             try:
                 return await attempt()
-            except (ConnectionLostError, ExceptionGroup) as error:
+            except (ConnectionLost, ExceptionGroup) as error:
                 if not steadily or not _is_lost_connection(error):
                     raise
             note("The connection was lost; connecting anew.")
@@ -133,7 +132,7 @@ async def once(change: Awaitable[T]) -> T:
     """Make a change that is not made again by itself when the connection is lost: nobody knows how far it came."""
     try:
         return await change
-    except* ConnectionLostError:
+    except* ConnectionLost:
         raise CliError(
             "the connection was lost while changing something: run it again; what was in force by then is left as it is"
         ) from None
@@ -172,7 +171,7 @@ async def connect(operator: Operator) -> AsyncIterator[Session]:
 def _is_lost_connection(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(_is_lost_connection(each) for each in error.exceptions)
-    return isinstance(error, ConnectionLostError)
+    return isinstance(error, ConnectionLost)
 
 
 def _remember_trust(context: Context, operator: Operator, known: bytes) -> None:

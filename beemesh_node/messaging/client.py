@@ -15,7 +15,13 @@ from beemesh_node.membership.closeness import GUARDIANS, guardians_of, key_of_na
 from beemesh_node.membership.member import Member, member_of
 from beemesh_node.messaging.directory import Contact, ContactBook
 from beemesh_node.messaging.duplex import SealedDuplex
-from beemesh_node.messaging.errors import AuthenticationRefused, MeshUnreachable, PeerRefused, RequestTimeout
+from beemesh_node.messaging.errors import (
+    AuthenticationRefused,
+    ConnectionLost,
+    MeshUnreachable,
+    PeerRefused,
+    RequestTimeout,
+)
 from beemesh_node.messaging.exchange import Exchange
 from beemesh_node.messaging.gatekeeper import MemberGatekeeper
 from beemesh_node.messaging.local import LocalMember
@@ -47,11 +53,20 @@ T = TypeVar("T")
 class MeshSession:
     """An admitted connection to an entry machine, and what it told of the others, verified."""
 
-    def __init__(self, exchange: Exchange, contacts: ContactBook, entry: Contact, mesh_time: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        contacts: ContactBook,
+        entry: Contact,
+        mesh_time: Callable[[], int],
+        connected: Callable[[], bool],
+    ) -> None:
+        """`connected`: whether the entry still is."""
         self._exchange = exchange
         self._contacts = contacts
         self._entry = entry
         self._mesh_time = mesh_time
+        self._connected = connected
         self._machines: dict[MachineId, MachineEntry] = {}
 
     @property
@@ -106,11 +121,16 @@ class MeshSession:
     async def ask(self, machine: MachineId, payload: object, reply: type[T], *, timeout: float) -> T:
         """Ask one machine, sealed to it, passed on by the entry if it is another. `timeout` in seconds.
 
-        Raises `MeshError`.
+        Raises `MeshError`: `ConnectionLost` is about the entry, through which everything goes, and the others are about
+        the machine.
         """
-        return await self._exchange.ask(
-            self._contact(machine), payload, reply, timeout=timeout, through=self._through(machine)
-        )
+        through = self._through(machine)
+        try:
+            return await self._exchange.ask(self._contact(machine), payload, reply, timeout=timeout, through=through)
+        except MeshUnreachable as error:
+            if self._connected():
+                raise
+            raise ConnectionLost(f"the connection to the mesh was lost: {error}; run it again") from error
 
     @asynccontextmanager
     async def stream(self, machine: MachineId, request: LogsRequest | ExecRequest) -> AsyncIterator[SealedDuplex]:
@@ -181,7 +201,7 @@ async def open_session(
     async with open_host(light, gatekeeper) as host:
         exchange = Exchange(host, member, relays=False)
         entry = await _first_to_admit(host, network.bootstrap, timeout)
-        mesh = MeshSession(exchange, contacts, entry, mesh_time)
+        mesh = MeshSession(exchange, contacts, entry, mesh_time, lambda: entry.peer in host.peers())
         await mesh.follow_trust()
         await mesh.refresh()
         yield mesh

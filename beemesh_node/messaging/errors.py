@@ -11,6 +11,10 @@ class MeshUnreachable(MeshError):
     """No way to the member: no address answers, or the machine between cannot reach it."""
 
 
+class ConnectionLost(MeshError):
+    """The connection was lost on which an answer was to come. Whether the question had its effect is not known."""
+
+
 class PeerRefused(MeshError):
     """The member did not accept the message, or its answer could not be believed."""
 

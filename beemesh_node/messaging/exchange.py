@@ -14,6 +14,7 @@ from beemesh_node.crypto import CryptoError
 from beemesh_node.messaging.directory import Contact
 from beemesh_node.messaging.errors import (
     AuthenticationRefused,
+    ConnectionLost,
     MeshError,
     MeshUnreachable,
     PeerRefused,
@@ -22,6 +23,7 @@ from beemesh_node.messaging.errors import (
 )
 from beemesh_node.messaging.local import LocalMember
 from beemesh_node.messaging.wire import MAX_DIRECT, MESSAGE
+from beemesh_node.network.api import ConnectionLost as LinkLost
 from beemesh_node.network.api import FrameStream, Host, NetworkError, Refused, Unreachable
 from beemesh_node.network.pipe import pipe
 from beemesh_node.protocol.certificate import Role
@@ -115,7 +117,7 @@ class Exchange:
         """Ask a member and return its answer. `timeout` in seconds; `through` is a machine that passes it on unread.
 
         Raises:
-            MeshUnreachable, PeerRefused, AuthenticationRefused, RequestTimeout: no answer, and why.
+            MeshUnreachable, ConnectionLost, PeerRefused, AuthenticationRefused, RequestTimeout: no answer, and why.
             RemoteFailure: the member says why not.
         """
         try:
@@ -176,6 +178,10 @@ class Exchange:
             raise AuthenticationRefused(f"{name}: {error.reason}") from error
         except Unreachable as error:
             raise MeshUnreachable(f"{name}: {error}") from error
+        except LinkLost as error:
+            raise ConnectionLost(
+                f"the connection to {name} was lost before {contact.certificate.name} answered; run it again"
+            ) from error
         except NetworkError as error:
             way = "" if first is contact else f" (reached through {name})"
             raise PeerRefused(

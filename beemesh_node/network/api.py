@@ -34,6 +34,10 @@ class StreamBroken(NetworkError):
     """The stream was reset or its connection was lost; what had not arrived will not arrive."""
 
 
+class ConnectionLost(StreamBroken):
+    """The stream broke because its connection is gone; the peer itself may have refused nothing."""
+
+
 class StreamEnded(NetworkError):
     """The peer closed its side cleanly, between two frames: there is nothing more to read."""
 
@@ -80,7 +84,7 @@ class FrameStream(Protocol):
         Raises:
             FrameTooLarge: the length prefix announces more than `limit`; nothing of the frame was buffered.
             StreamEnded: the peer closed its side after a whole frame.
-            StreamBroken: reset, lost, or ended within a frame.
+            StreamBroken: reset, or ended within a frame; `ConnectionLost` if with its connection.
             ProtocolRefused: the peer does not serve what the stream was opened for.
         """
         ...
@@ -90,7 +94,7 @@ class FrameStream(Protocol):
 
         Raises:
             FrameTooLarge: `data` cannot be announced in four bytes.
-            StreamBroken: reset, lost, or closed for writing.
+            StreamBroken: reset, or closed for writing; `ConnectionLost` if with its connection.
         """
         ...
 

@@ -5,7 +5,14 @@ from typing import Any
 
 import trio
 
-from beemesh_node.network.api import FrameTooLarge, NetworkError, ProtocolRefused, StreamBroken, StreamEnded
+from beemesh_node.network.api import (
+    ConnectionLost,
+    FrameTooLarge,
+    NetworkError,
+    ProtocolRefused,
+    StreamBroken,
+    StreamEnded,
+)
 from beemesh_node.network.library import MULTISTREAM, BaseLibp2pError, MultiselectCommunicator, StreamEOF, encode_delim
 from beemesh_node.protocol.ids import PeerId
 
@@ -72,7 +79,7 @@ class Libp2pFrameStream:
         try:
             await self._stream.write(first + data)
         except STREAM_ERRORS as error:
-            raise StreamBroken(f"writing to {self._peer}: {error or type(error).__name__}") from error
+            raise self._broken("writing to", error) from error
 
     async def close(self) -> None:
         """See `FrameStream.close`."""
@@ -106,7 +113,7 @@ class Libp2pFrameStream:
         try:
             said = (await communicator.read(), await communicator.read())
         except STREAM_ERRORS as error:
-            raise StreamBroken(f"{self._peer} did not agree on {self._proposed}: {error}") from error
+            raise self._broken(f"agreeing on {self._proposed} with", error) from error
         if said != (MULTISTREAM, self._proposed):
             await self.reset()
             raise ProtocolRefused(f"{self._peer} does not serve {self._proposed}")
@@ -118,11 +125,11 @@ class Libp2pFrameStream:
             try:
                 chunk = await self._stream.read(min(length - len(buffer), _CHUNK))
             except StreamEOF as error:
-                if self._lost():
-                    raise StreamBroken(f"the connection to {self._peer} was lost") from error
+                if self._cut() or self._stream.muxed_stream.reset_received:
+                    raise self._broken("reading from", error) from error
                 chunk = b""
             except STREAM_ERRORS as error:
-                raise StreamBroken(f"reading from {self._peer}: {error or type(error).__name__}") from error
+                raise self._broken("reading from", error) from error
             if not chunk:
                 if between_frames and not buffer:
                     raise StreamEnded(f"{self._peer} closed its side of the stream")
@@ -130,6 +137,10 @@ class Libp2pFrameStream:
             buffer += chunk
         return bytes(buffer)
 
-    def _lost(self) -> bool:
-        """Whether what libp2p calls the end of the stream is that of its connection."""
-        return bool(self._stream.muxed_stream.reset_received or self._stream.muxed_conn.event_shutting_down.is_set())
+    def _broken(self, doing: str, error: Exception) -> StreamBroken:
+        if self._cut():
+            return ConnectionLost(f"the connection to {self._peer} was lost")
+        return StreamBroken(f"{doing} {self._peer}: {error or type(error).__name__}")
+
+    def _cut(self) -> bool:
+        return bool(self._stream.muxed_conn.event_shutting_down.is_set())

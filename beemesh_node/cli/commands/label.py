@@ -63,7 +63,6 @@ def label(
 
 async def _label(mesh: Mesh, wanted: Labelling, done: dict[str, dict[str, Any]], form: Format) -> dict[str, CliError]:
     """Order it of each machine that has not done it yet; return who has not, and why."""
-    from beemesh_node.cli.gather import ConnectionLostError
     from beemesh_node.cli.labelling import order_labels
 
     failed: dict[str, CliError] = {}
@@ -72,8 +71,6 @@ async def _label(mesh: Mesh, wanted: Labelling, done: dict[str, dict[str, Any]],
             continue
         try:
             reply = await order_labels(mesh, machine, wanted.order)
-        except ConnectionLostError:
-            raise
         except CliError as error:
             failed[machine.id] = error
             continue

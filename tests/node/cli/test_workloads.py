@@ -4,10 +4,10 @@ import pytest
 import yaml
 
 from beemesh_node.cli.errors import ExitCode
-from beemesh_node.cli.gather import ConnectionLostError
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.workload_client import WorkloadClient
-from beemesh_node.protocol.messages import Commit
+from beemesh_node.messaging.errors import ConnectionLost
+from beemesh_node.protocol.messages import Commit, ListRequest
 
 CONFIG = """\
 apiVersion: v1
@@ -223,7 +223,7 @@ class TestCommit:
 
     def test_a_lost_connection_is_never_followed_by_a_second_change(self, beectl, mesh, hello, before_commit):
         async def cut():
-            raise ConnectionLostError("m1 is gone")
+            raise ConnectionLost("m1 is gone")
 
         before_commit(cut)
         lost = beectl("apply", "-f", hello, code=ExitCode.FAILURE)
@@ -336,6 +336,28 @@ class TestWait:
         beectl("apply", "-f", hello)
         late = beectl("delete", "deploy/hello", "--wait", "--timeout", "300ms", code=ExitCode.TIMEOUT)
         assert "on m1" in late.stderr
+
+    def test_a_connection_lost_while_waiting_is_made_anew(self, beectl, mesh, hello, monkeypatch):
+        mesh.after_commit = lambda _, declaration: mesh.run_pods(declaration)
+        beectl("apply", "-f", hello)
+        ask, deleted, cuts = mesh.ask, [], []
+
+        def end_pods(_, declaration):
+            deleted.append(declaration)
+            mesh.run_pods(declaration)
+
+        mesh.after_commit = end_pods
+
+        async def cut_once(machine, payload, reply, *, timeout):
+            if deleted and isinstance(payload, ListRequest) and not cuts:
+                cuts.append(machine)
+                raise ConnectionLost("the connection to m1 was lost before m1 answered; run it again")
+            return await ask(machine, payload, reply, timeout=timeout)
+
+        monkeypatch.setattr(mesh, "ask", cut_once)
+        told = beectl("delete", "deploy/hello", "--wait", "--timeout", "5s")
+        assert "The connection was lost; connecting anew." in told.stderr
+        assert told.stdout == "deployment/hello deleted\n"
 
 
 def replace_reason(pod):

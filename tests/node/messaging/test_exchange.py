@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from beemesh_node.messaging.directory import Contact
-from beemesh_node.messaging.errors import MeshUnreachable, PeerRefused, RemoteFailure, RequestTimeout
+from beemesh_node.messaging.errors import ConnectionLost, MeshUnreachable, PeerRefused, RemoteFailure, RequestTimeout
 from beemesh_node.messaging.exchange import Question
 from beemesh_node.messaging.wire import MESSAGE
 from beemesh_node.network.api import FrameStream
@@ -78,6 +78,26 @@ async def test_a_handler_that_fails_ends_its_stream_only(mesh: Mesh) -> None:
             await alice.exchange.ask(contact, RecordQuery("x"), RecordReply, timeout=5)
         assert bob.host.counters["contained.handler"] == 1
         assert await alice.ask(contact)
+
+
+async def test_a_connection_that_is_lost_before_the_answer_is_no_refusal(mesh: Mesh) -> None:
+    asked = trio.Event()
+
+    async def never(question: Question) -> object:
+        asked.set()
+        await trio.sleep_forever()
+
+    async with party(mesh) as alice, party(mesh, handlers={RecordQuery: never}) as bob, trio.open_nursery() as nursery:
+        contact = await alice.meet(bob)
+
+        async def cut() -> None:
+            await asked.wait()
+            await bob.host.disconnect(alice.host.peer_id, "cut by the test")
+
+        nursery.start_soon(cut)
+        name = contact.certificate.name
+        with pytest.raises(ConnectionLost, match=f"the connection to {name} was lost before {name} answered"):
+            await alice.exchange.ask(contact, RecordQuery("x"), RecordReply, timeout=5)
 
 
 async def test_nobody_at_the_address(mesh: Mesh) -> None:
