@@ -22,7 +22,7 @@ WEIGHT = Resources(cpu_millis=1000)
 """Podman's own weight for a container, so that the kernel treats both alike while other work runs beside tests."""
 MAX_START_RATIO = 1.5
 MAX_RESTART_RATIO = 3.0
-"""Loose for the same reason; the figures themselves are printed with `-s`."""
+"""Of the quickest rounds, for the same reason: what else runs only ever adds. The medians are printed with `-s`."""
 
 
 class BarePodman:
@@ -68,9 +68,8 @@ async def test_a_start_costs_little_more_than_podmans_own(
         ours.append(trio.current_time() - began)
         await trio.to_thread.run_sync(bare.remove, container)
         await runtime.remove(spec.identity)
-    ratio = statistics.median(ours) / statistics.median(own)
     report(network, "start", own, ours)
-    assert ratio < MAX_START_RATIO
+    assert min(ours) / min(own) < MAX_START_RATIO
 
 
 @pytest.mark.parametrize("network", ["host", "bridge"])
@@ -95,7 +94,7 @@ async def test_a_crashed_container_runs_again_at_once(
         ours.append(trio.current_time() - began)
         await runtime.remove(spec.identity)
     report(network, "restart", own, ours)
-    assert statistics.median(ours) / statistics.median(own) < MAX_RESTART_RATIO
+    assert min(ours) / min(own) < MAX_RESTART_RATIO
 
 
 def report(network: str, what: str, own: list[float], ours: list[float]) -> None:
