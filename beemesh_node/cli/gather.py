@@ -47,7 +47,7 @@ async def gather(
 
     Once `enough` says so of the replies (by default: most of the machines have answered) the others have `PATIENCE`
     seconds left. Raised is what concerns all of them: `AuthenticationRefused`, a `RemoteFailure` that is about the
-    question or the asker, and `ConnectionLost` when the entry is gone.
+    question or the asker, and `ConnectionLost` when the entry is gone before `enough` has come.
     """
     asked = tuple(dict.fromkeys(machines))
     replies: dict[MachineId, T] = {}
@@ -61,8 +61,12 @@ async def gather(
             async with limiter:
                 try:
                     replies[machine] = await _whole(session, machine, payload, reply, within)
-                except (AuthenticationRefused, ConnectionLost):
+                except AuthenticationRefused:
                     raise
+                except ConnectionLost as error:
+                    if not satisfied(replies):  # else what is known is enough, also of a change
+                        raise
+                    silent[machine] = str(error)
                 except RemoteFailure as error:
                     if error.code in _SAME_EVERYWHERE:
                         raise

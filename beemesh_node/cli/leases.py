@@ -10,8 +10,10 @@ from beemesh_node.cli.gather import gather
 from beemesh_node.cli.live import Live, subject
 from beemesh_node.cli.mesh import Mesh
 from beemesh_node.cli.survey import reachable
+from beemesh_node.cli.translate import translate
 from beemesh_node.cli.waiting import wait_for_end
 from beemesh_node.cli.workload_client import Outcome, WorkloadClient
+from beemesh_node.messaging.errors import MeshError
 from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import LeaseQuery, LeaseState
 
@@ -119,9 +121,10 @@ async def break_leases(
     ended = await client.delete(record.namespace, record.kind, record.name)
     try:
         await wait_for_end(mesh, [outcome.attested.record for outcome in ended], name, seconds, say)
-    except CliError as error:
+        return [await client.declare_anew(live.objects, without=dead)]
+    except* (CliError, MeshError) as group:
+        error = translate(group)
         raise CliError(
-            f"{error.message}. {name} is deleted and not declared anew, so that nothing of it runs twice: apply its "
-            "manifest again once that has ended"
-        ) from error
-    return [await client.declare_anew(live.objects, without=dead)]
+            f"{error.message if error is not None else group}. {name} is deleted and not declared anew, so that "
+            "nothing of it runs twice: apply its manifest again once that has ended"
+        ) from group

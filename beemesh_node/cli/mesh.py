@@ -35,6 +35,8 @@ _CONNECT_WITHIN = 15.0
 """Seconds for one of the first addresses to answer."""
 _RECONNECT_PAUSE = 0.5
 """Seconds before a lost connection is made anew."""
+_TRIES = 3
+"""How often in a row a connection may be lost as soon as it is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +103,13 @@ def in_mesh(work: Work[T], *, steadily: bool = False, avoid: Container[str] = ()
     namespace = default_namespace(chosen)
     known = operator.trust.digest
 
+    fruitless = 0
+
     async def attempt() -> T:
+        nonlocal fruitless
+        fruitless += 1
         async with connect(operator) as session:
+            fruitless = 0
             _remember_addresses(context, loaded, session)
             _remember_trust(context, operator, known)
             return await work(Mesh(session, operator, namespace))
@@ -112,7 +119,7 @@ def in_mesh(work: Work[T], *, steadily: bool = False, avoid: Container[str] = ()
             try:
                 return await attempt()
             except (ConnectionLost, ExceptionGroup) as error:
-                if not steadily or not _is_lost_connection(error):
+                if not steadily or fruitless == _TRIES or not _is_lost_connection(error):
                     raise
             note("The connection was lost; connecting anew.")
             await trio.sleep(_RECONNECT_PAUSE)
@@ -134,7 +141,8 @@ async def once(change: Awaitable[T]) -> T:
         return await change
     except* ConnectionLost:
         raise CliError(
-            "the connection was lost while changing something: run it again; what was in force by then is left as it is"
+            "the connection was lost while changing something, and how far that came is not known: see what is in "
+            "force with `beectl get`, and run it again if that is not what you want"
         ) from None
 
 

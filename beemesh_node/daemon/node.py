@@ -222,6 +222,9 @@ class Node:
         questions = Questions(
             self._decisions, self._registry, self._peers, membership.trust, membership.certificate.machine_id
         )
+        await self._tell_time()
+        await self._maintenance.start()  # before anybody can order otherwise
+        await self._labels.start()
         self._exchange.answer(
             {
                 **questions.handlers,
@@ -234,9 +237,6 @@ class Node:
             }
         )
         self._nursery.start_soon(self._decisions.run, self._performer.perform)
-        await self._tell_time()
-        await self._maintenance.start()
-        await self._labels.start()
         for declaration in stored:
             await self._decisions.put(DeclarationStored(declaration))
         for shown in voter_sets:

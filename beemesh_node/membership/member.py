@@ -43,7 +43,7 @@ def member_of(
 ) -> Member:
     """Join what a machine says of itself with what its certificate says of it; of two labels the certificate's wins.
 
-    The architecture, system and hostname labels of Kubernetes are filled in where neither has them.
+    The architecture and system labels of Kubernetes are filled in where neither has them; the hostname is its name.
     """
     sources = Sources(name, presence.architecture, presence.operating_system, {}, trusted_labels)
     return Member(

@@ -61,7 +61,7 @@ class MeshSession:
         mesh_time: Callable[[], int],
         connected: Callable[[], bool],
     ) -> None:
-        """`connected`: whether the entry still is."""
+        """`connected`: whether the entry still is, in the same session: one that restarted knows nothing of ours."""
         self._exchange = exchange
         self._contacts = contacts
         self._entry = entry
@@ -127,7 +127,7 @@ class MeshSession:
         through = self._through(machine)
         try:
             return await self._exchange.ask(self._contact(machine), payload, reply, timeout=timeout, through=through)
-        except MeshUnreachable as error:
+        except (MeshUnreachable, PeerRefused) as error:
             if self._connected():
                 raise
             raise ConnectionLost(f"the connection to the mesh was lost: {error}; run it again") from error
@@ -201,10 +201,15 @@ async def open_session(
     async with open_host(light, gatekeeper) as host:
         exchange = Exchange(host, member, relays=False)
         entry = await _first_to_admit(host, network.bootstrap, timeout)
-        mesh = MeshSession(exchange, contacts, entry, mesh_time, lambda: entry.peer in host.peers())
+        mesh = MeshSession(exchange, contacts, entry, mesh_time, lambda: _is_met(host, entry))
         await mesh.follow_trust()
         await mesh.refresh()
         yield mesh
+
+
+def _is_met(host: Host, entry: Contact) -> bool:
+    met = host.peers().get(entry.peer)
+    return isinstance(met, Contact) and met.statement.session_id == entry.statement.session_id
 
 
 async def _first_to_admit(host: Host, addresses: Sequence[str], timeout: float) -> Contact:

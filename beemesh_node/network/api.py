@@ -274,7 +274,7 @@ class Host(Protocol):
         Raises:
             Unreachable: not connected, and no known address answered.
             Refused: one side refused the other.
-            StreamBroken: the connection was lost meanwhile.
+            ConnectionLost: the connection was lost meanwhile.
         """
         ...
 

@@ -10,6 +10,7 @@ import trio
 from beemesh_node.network.api import (
     HELLO,
     Admitted,
+    ConnectionLost,
     Gatekeeper,
     Gone,
     Limits,
@@ -214,7 +215,8 @@ class Links:
         """Open a stream for `protocol` on this connection; whether the other side serves it shows when it answers.
 
         Raises:
-            StreamBroken: the connection is lost or silent.
+            ConnectionLost: the connection is lost.
+            StreamBroken: it is silent.
         """
         stream = await self._new_stream(link)
         stream.set_protocol(protocol)
@@ -246,6 +248,8 @@ class Links:
         try:
             return await link.connection.new_stream()
         except STREAM_ERRORS as error:
+            if not link.alive:
+                raise ConnectionLost(f"the connection to {link.peer} was lost") from error
             raise StreamBroken(f"cannot open a stream to {link.peer}: {error or type(error).__name__}") from error
 
     async def close_all(self, peer: PeerId) -> None:

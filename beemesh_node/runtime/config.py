@@ -25,7 +25,7 @@ class RuntimeConfig:
     secret_dir: Path
     """Must lie on a tmpfs (usually below /run) and outlive the daemon: Secrets, and the specs for adoption.
 
-    Under systemd: `RuntimeDirectory=` with `RuntimeDirectoryPreserve=yes`.
+    Under a service manager: made before the daemon starts, and not removed when it stops.
     """
     node_name: str
     """What `spec.nodeName` means to a pod."""

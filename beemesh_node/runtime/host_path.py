@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from beemesh_node.runtime.errors import StartError
-from beemesh_node.runtime.privileges import Capability, may
+from beemesh_node.runtime.making import Ownership, make_directory, make_file
 from beemesh_node.workloads.pod import HostPath
 
 _CHECKS: dict[str, tuple[str, Callable[[int], bool]]] = {
@@ -35,10 +35,9 @@ def check_host_path(volume: str, source: HostPath) -> None:
         raise StartError("FailedMount", f"volume {volume}: hostPath {source.path!r} must be absolute and without '..'")
     try:
         if source.type in ("", "DirectoryOrCreate") and not path.exists():
-            _make_directory(path)
+            _make(path, make_directory, 0o755)
         elif source.type == "FileOrCreate" and not path.exists():
-            path.touch(mode=0o644)
-            _give_to_root(path, 0o644)
+            _make(path, make_file, 0o644)
         if not source.type:
             return
         wanted, holds = _CHECKS[source.type]
@@ -51,15 +50,21 @@ def check_host_path(volume: str, source: HostPath) -> None:
         raise StartError("FailedMount", f"volume {volume}: hostPath {path}: {error.strerror}") from error
 
 
-def _make_directory(path: Path) -> None:
-    if not path.parent.exists():
-        _make_directory(path.parent)
-    path.mkdir(mode=0o755, exist_ok=True)
-    _give_to_root(path, 0o755)
+def _make(path: Path, make: Callable[[str, int, Ownership], None], mode: int) -> None:
+    """Make what is missing of a path, its last part by `make`.
 
-
-def _give_to_root(path: Path, mode: int) -> None:
-    """What lies about on the machine for any pod must not belong to the daemon, nor be closed by its umask."""
-    path.chmod(mode)
-    if may(Capability.CHOWN):
-        os.chown(path, 0, 0)
+    It becomes root's: what lies about on the machine for any pod must not belong to the daemon, nor be closed by its
+    umask.
+    """
+    there = next(parent for parent in path.parents if parent.exists())
+    parts = path.relative_to(there).parts
+    here = os.open(there, os.O_PATH | os.O_DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            make_directory(part, here, Ownership(0, 0, 0o755))
+            inner = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=here)
+            os.close(here)
+            here = inner
+        make(parts[-1], here, Ownership(0, 0, mode))
+    finally:
+        os.close(here)

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from beemesh_node.runtime.container_spec import Mount
 from beemesh_node.runtime.errors import StartError
-from beemesh_node.runtime.privileges import PROCESSES, Capability, held, may
+from beemesh_node.runtime.making import Ownership, make_directory
+from beemesh_node.runtime.privileges import PROCESSES, held
 
 
 def inside_volume(base: Path, sub_path: str, volume: str) -> Path:
@@ -24,7 +25,7 @@ def inside_volume(base: Path, sub_path: str, volume: str) -> Path:
     Raises StartError (FailedMount) if it leads out of the volume or through a link.
     """
     try:
-        os.close(_open(base, sub_path))
+        os.close(_open(base, sub_path, make=True))
     except (OSError, ValueError) as error:
         raise StartError("FailedMount", f"volume {volume}: subPath {sub_path!r}: {error}") from error
     return base / sub_path
@@ -51,7 +52,7 @@ def check_mounted(pid: int, mounts: Sequence[Mount]) -> None:
 
 
 def _identity(base: Path, sub_path: str) -> tuple[int, int]:
-    descriptor = _open(base, sub_path)
+    descriptor = _open(base, sub_path, make=False)
     try:
         found = os.fstat(descriptor)
     finally:
@@ -64,16 +65,22 @@ def _mount_points(pid: int) -> set[str]:
     return {line.split(" ")[4].encode().decode("unicode_escape") for line in lines}
 
 
-def _open(base: Path, sub_path: str) -> int:
-    """Walk from a volume's root without following links, making directories; an O_PATH descriptor of the end."""
+def _open(base: Path, sub_path: str, *, make: bool) -> int:
+    """Walk from a volume's root without following links, and return an O_PATH descriptor of the end.
+
+    With `make` missing directories are made like the root, as the kubelet makes them: whoever may write there may write
+    here.
+    """
     here = os.open(base, os.O_PATH | os.O_DIRECTORY)
     root = os.fstat(here)
+    ownership = Ownership(root.st_uid, root.st_gid, stat.S_IMODE(root.st_mode))
     try:
         for part in PurePosixPath(sub_path).parts:
             if part in ("..", "/"):
                 raise ValueError("it leads out of the volume")
-            with suppress(FileExistsError):
-                _make(part, here, root)
+            if make:
+                with suppress(FileExistsError):
+                    make_directory(part, here, ownership)
             inner = os.open(part, os.O_PATH | os.O_NOFOLLOW, dir_fd=here)
             os.close(here)
             here = inner
@@ -83,18 +90,3 @@ def _open(base: Path, sub_path: str) -> int:
         os.close(here)
         raise
     return here
-
-
-def _make(name: str, parent: int, root: os.stat_result) -> None:
-    """A directory like the volume's root, as the kubelet makes it: whoever may write there may write here.
-
-    Whatever a container puts in its place meanwhile is in the same volume, and no link is followed.
-    """
-    os.mkdir(name, 0o700, dir_fd=parent)
-    made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-    try:
-        if may(Capability.CHOWN):
-            os.fchown(made, root.st_uid, root.st_gid)
-        os.fchmod(made, stat.S_IMODE(root.st_mode))
-    finally:
-        os.close(made)

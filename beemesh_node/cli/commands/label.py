@@ -13,6 +13,7 @@ from beemesh_node.cli.terminal import note
 
 if TYPE_CHECKING:
     from beemesh_node.cli.labelling import Labelling
+    from beemesh_node.cli.machines import NamedMachine
     from beemesh_node.cli.mesh import Mesh
     from beemesh_node.protocol.messages import LabelReply
 
@@ -47,8 +48,9 @@ def label(
     from beemesh_node.cli.mesh import in_mesh
 
     wanted = read_labelling(words, selector, everyone=everyone, overwrite=overwrite, dry_run=dry_run)
+    chosen: list[NamedMachine] = []
     done: dict[str, dict[str, Any]] = {}
-    failed = in_mesh(lambda mesh: _label(mesh, wanted, done, form), steadily=True)
+    failed = in_mesh(lambda mesh: _label(mesh, wanted, chosen, done, form), steadily=True)
     if done or not failed:
         facts = {"machines": list(done.values()), **({"dryRun": True} if dry_run else {})}
         echo_facts(facts, form, "")
@@ -61,12 +63,19 @@ def label(
         raise first
 
 
-async def _label(mesh: Mesh, wanted: Labelling, done: dict[str, dict[str, Any]], form: Format) -> dict[str, CliError]:
-    """Order it of each machine that has not done it yet; return who has not, and why."""
+async def _label(
+    mesh: Mesh, wanted: Labelling, chosen: list[NamedMachine], done: dict[str, dict[str, Any]], form: Format
+) -> dict[str, CliError]:
+    """Order it of each machine that has not done it yet; return who has not, and why.
+
+    The machines are `chosen` once: a selector may not fit any more what was labelled before a connection was lost.
+    """
     from beemesh_node.cli.labelling import order_labels
 
     failed: dict[str, CliError] = {}
-    for machine in wanted.machines(mesh):
+    if not chosen:
+        chosen.extend(wanted.machines(mesh))
+    for machine in chosen:
         if machine.id in done:
             continue
         try:

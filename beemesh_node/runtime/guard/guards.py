@@ -12,7 +12,7 @@ import trio
 
 from beemesh_node.runtime.errors import GuardError
 from beemesh_node.runtime.guard.client import Guard, boottime, nanoseconds, open_guard
-from beemesh_node.runtime.guard.launch import launch
+from beemesh_node.runtime.guard.launch import launch, launch_way
 
 log = structlog.get_logger()
 
@@ -95,7 +95,7 @@ class Guards:
 
     async def _probe(self) -> str:
         """Start a guard, and see its namespace end by the kernel, neither early nor late."""
-        mark = self._directory / _PROBED
+        mark = self._directory / f"{_PROBED}-{launch_way()}"  # another way is another trial
         if mark.exists():
             return ""
         reason = ""

@@ -45,6 +45,13 @@ async def launch(directory: Path, name: str, deadline: int, door: Path = DOOR) -
         raise GuardError(f"guard {name}: not started within {LAUNCH_TIMEOUT:.0f} s") from None
 
 
+def launch_way() -> str:
+    """Which of the ways of `launch` this daemon takes, in a word."""
+    if os.geteuid() != 0:
+        return "door"
+    return "systemd" if _SYSTEMD else "child"
+
+
 async def ask(door: Path, directory: Path, name: str, deadline: int) -> None:
     """Have a guard started by whoever listens at a door.
 

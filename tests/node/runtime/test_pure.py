@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beemesh_node.runtime import RuntimeConfig, StartError
-from beemesh_node.runtime.container_spec import Surroundings, container_spec, expand, needs_sandbox, sandbox_spec
+from beemesh_node.runtime.container_spec import Mount, Surroundings, container_spec, expand, needs_sandbox, sandbox_spec
 from beemesh_node.runtime.firewall import nft_rules
 from beemesh_node.runtime.frames import read_frames
+from beemesh_node.runtime.host_path import check_host_path
 from beemesh_node.runtime.http_response import HttpError, HttpResponse
 from beemesh_node.runtime.images import check_reference
 from beemesh_node.runtime.info import read_info
@@ -26,7 +28,7 @@ from beemesh_node.runtime.inspection import read_inspection, unix_ms
 from beemesh_node.runtime.labels import Role, container_labels, read_labels
 from beemesh_node.runtime.resources import oom_score_adj, resource_limits
 from beemesh_node.runtime.spec_codec import decode_spec, encode_spec
-from beemesh_node.runtime.sub_paths import inside_volume
+from beemesh_node.runtime.sub_paths import check_mounted, inside_volume
 from beemesh_node.workloads.pod import (
     Container,
     ContainerPort,
@@ -307,6 +309,33 @@ def test_a_sub_path_stays_in_its_volume(tmp_path: Path) -> None:
             inside_volume(volume, wrong, "v")
         assert failed.value.reason == "FailedMount"
     assert not (tmp_path / "x").exists()
+
+
+def test_what_was_mounted_is_checked_without_making_anything(tmp_path: Path) -> None:
+    """A container that removes its subPath before the check must not find a directory of the daemon's there."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    with pytest.raises(StartError, match="subPath at /part cannot be checked"):
+        check_mounted(os.getpid(), [Mount(str(volume), "/part", sub_path="part")])
+    assert not (volume / "part").exists()
+
+
+def test_a_host_path_is_made_where_nothing_is(tmp_path: Path) -> None:
+    check_host_path("v", HostPath(str(tmp_path / "a" / "b"), "DirectoryOrCreate"))
+    check_host_path("v", HostPath(str(tmp_path / "a" / "c" / "file"), "FileOrCreate"))
+    for made, mode in (("a", 0o755), ("a/b", 0o755), ("a/c", 0o755), ("a/c/file", 0o644)):
+        assert stat.S_IMODE((tmp_path / made).stat().st_mode) == mode, made
+    (tmp_path / "linked").symlink_to(tmp_path / "a")
+    check_host_path("v", HostPath(str(tmp_path / "linked" / "d"), ""))
+    assert (tmp_path / "a" / "d").is_dir()
+
+
+@pytest.mark.parametrize("kind", ["", "DirectoryOrCreate", "FileOrCreate"])
+def test_a_link_that_leads_nowhere_is_not_followed_to_make_something(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "planted").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StartError, match="File exists"):
+        check_host_path("v", HostPath(str(tmp_path / "planted"), kind))
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_rules_are_replaced_in_one_transaction() -> None:
