@@ -27,6 +27,7 @@ with libp2p_parts():
     from libp2p.network import swarm as swarm_module
     from libp2p.network.config import ConnectionConfig, RetryConfig
     from libp2p.network.connection import swarm_connection
+    from libp2p.network.connection.exceptions import RawConnError
     from libp2p.network.exceptions import SwarmException
     from libp2p.network.stream.exceptions import StreamEOF
     from libp2p.network.swarm import Swarm
@@ -74,6 +75,7 @@ __all__ = [
     "PeerStore",
     "PeerStoreError",
     "ProtocolNotSupportedError",
+    "RawConnError",
     "RetryConfig",
     "StreamEOF",
     "Swarm",

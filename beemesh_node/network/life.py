@@ -17,7 +17,6 @@ from beemesh_node.network.guards import (
     blocking_close,
     guarded,
     inbound_slots,
-    inline_replies,
     long_lines,
     older_records,
     own_keys,
@@ -25,6 +24,7 @@ from beemesh_node.network.guards import (
     receive_window,
     root_logger,
     silent_connections,
+    single_writer,
     stale_connections,
     stream_faults,
     substitute,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from beemesh_node.network.gossip import Gossiper
     from beemesh_node.network.kademlia import Kademlia
 
-MUXER_GUARDS = (inline_replies.GUARD, blocking_close.GUARD, silent_connections.GUARD, receive_window.GUARD)
+MUXER_GUARDS = (single_writer.GUARD, blocking_close.GUARD, silent_connections.GUARD, receive_window.GUARD)
 SWARM_GUARDS = (inbound_slots.GUARD, stale_connections.GUARD, accept_limits.GUARD)
 FACADE_GUARDS = (stream_faults.GUARD,)
 STORE_GUARDS = (own_keys.GUARD, older_records.GUARD)

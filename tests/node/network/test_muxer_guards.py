@@ -97,7 +97,7 @@ async def exchange(a: Any, b: Any, data: bytes = b"hello") -> bool:
 PINGS = struct.pack("!BBHII", 0, yamux.TYPE_PING, yamux.FLAG_SYN, 0, 1) * 1000
 
 
-@pytest.mark.parametrize("without", [NONE, ("inline-replies",)])
+@pytest.mark.parametrize("without", [NONE, ("single-writer",)])
 async def test_full_buffers_both_ways_do_not_deadlock(autojump_clock: object, without: tuple[str, ...]) -> None:
     async with connection(without=without) as (a, b, _), trio.open_nursery() as nursery:
         for side in (a, b):
@@ -105,6 +105,41 @@ async def test_full_buffers_both_ways_do_not_deadlock(autojump_clock: object, wi
         await trio.sleep(1)
         assert await exchange(a, b) is not bool(without)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("without", [NONE, ("single-writer",)])
+async def test_who_is_cancelled_leaves_a_whole_frame(autojump_clock: object, without: tuple[str, ...]) -> None:
+    """The wire here takes a frame in pieces, as a socket does whose buffer is nearly full."""
+    async with connection(without=without, capacity=1 << 14) as (a, b, _):
+        stream = await a.open_stream()
+        accepted = await b.accept_stream()
+        b.secured_conn.frozen = True
+        with trio.move_on_after(1):
+            await stream.write(bytes(60_000))
+        b.secured_conn.frozen = False
+        b.secured_conn.changed.set()
+        assert await exchange(a, b) is not bool(without)
+        if not without:
+            received = b""
+            while len(received) < 60_000:
+                received += await accepted.read(65536)
+            assert received == bytes(60_000)
+
+
+async def test_a_writer_does_not_wait_for_a_connection_that_is_lost(autojump_clock: object) -> None:
+    async def write() -> None:
+        with pytest.raises(BaseLibp2pError, match="the connection is lost"):
+            await a._write_frame(bytes(60_000))
+
+    async with connection(capacity=1 << 14) as (a, b, _):
+        b.secured_conn.frozen = True
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(write)
+                await trio.testing.wait_all_tasks_blocked()
+                await a.secured_conn.close()
+            await write()
 
 
 async def test_a_peer_that_takes_no_answers_is_cut_off(autojump_clock: object) -> None:
@@ -128,7 +163,7 @@ async def test_closing_towards_a_frozen_peer_ends(autojump_clock: object, withou
             async def write() -> None:
                 try:
                     await a._write_frame(bytes(1 << 20))
-                except OSError:
+                except (OSError, BaseLibp2pError):
                     return
 
             nursery.start_soon(write)
