@@ -154,6 +154,14 @@ def test_a_secret_is_seen_nowhere(project: Project, grove: Grove) -> None:
         project.play([{**task, WORKLOAD: {"template": "database.yml.j2", "state": "absent", "wait": True}}], "-vvv"),
     ]
     assert "*** (after)" in shown[1].last["diff"]["prepared"]
+    mistakes: list[dict[str, Any]] = [{"wiat": True}, {"kind": "Deploiment"}, {"dir": "/a", "context": "b"}]
+    mistaken = [
+        {**task, WORKLOAD: {"template": "database.yml.j2", **mistake}, "ignore_errors": True, **how}
+        for how in ({}, {"async": 60, "poll": 1})
+        for mistake in mistakes
+    ]
+    shown.append(project.play(mistaken, "-vvv"))
+    assert [each["outcome"] for each in shown[-1].results] == ["failed"] * len(mistaken)
     for played in shown:
         everything = played.said + json.dumps(played.results)
         for secret in (DATABASE_PASSWORD, "another-password-4711"):

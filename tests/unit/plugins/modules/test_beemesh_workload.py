@@ -271,6 +271,26 @@ class TestSecrets:
         broken = [copy.deepcopy(KEYS), "text"]
         assert SECRET not in json.dumps(play(module, fails=True, definition=broken))
 
+    @pytest.mark.parametrize(
+        ("wrong", "says"),
+        [
+            ({"wiat": True}, "Unsupported parameters"),
+            ({"kind": "Deploiment"}, "value of kind must be one of"),
+            ({"dir": "/mesh", "context": "home"}, "mutually exclusive"),
+            ({"wait_timeout": "soon"}, "wait_timeout"),
+            ({"defintion": [KEYS, json.dumps(KEYS)]}, "Unsupported parameters"),
+        ],
+    )
+    def test_are_not_shown_when_another_option_is_wrong(self, play, mesh, wrong, says):
+        listed = {"kind": "List", "items": [KEYS]}
+        given = {"definition": [WEB, KEYS], "inline": listed, "resource_definition": json.dumps(KEYS)}
+        for alias in given:
+            answer = play(module, fails=True, **{alias: given[alias]}, **wrong)
+            assert says in answer["msg"]
+            assert SECRET not in json.dumps(answer)
+            assert alias in answer["invocation"]["module_args"]
+        assert mesh.calls == []
+
     def test_short_ones_are_not_masked_everywhere(self, play, mesh):
         mesh.says("apply", facts(told(message="web is there")))
         answer = play(module, definition=[WEB, {**KEYS, "stringData": {"token": "web"}}])
