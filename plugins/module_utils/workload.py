@@ -17,7 +17,7 @@ from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import (
     seconds,
     warn,
 )
-from ansible_collections.beemesh.mesh.plugins.module_utils.conditions import check_standing, holds, ready, wait_until
+from ansible_collections.beemesh.mesh.plugins.module_utils.conditions import check_standing, wait_for_condition
 
 METHODS = {
     "created": "create",
@@ -122,7 +122,7 @@ class Workload:
             self._take(error.facts)
             raise
         self._take(facts)
-        if not (self.params["wait"] and self.params["wait_condition"]):
+        if not self._condition:  # how it stands when it has that is looked at then
             for told in facts.get("results", []):
                 check_standing(told)
         return facts
@@ -146,10 +146,15 @@ class Workload:
             self.results.append(result)
 
     @property
+    def _condition(self) -> Facts | None:
+        """What this module waits for itself."""
+        looking = self.params["wait"] and self.params["state"] != "absent" and not self.check
+        return self.params["wait_condition"] if looking else None
+
+    @property
     def _waiting(self) -> tuple[str, ...]:
-        """What beectl is told of waiting; a condition is looked for by this module."""
-        looking = self.params["wait_condition"] and self.params["state"] != "absent"
-        if not self.params["wait"] or looking or self.check:
+        """What beectl is told of waiting."""
+        if not self.params["wait"] or self._condition or self.check:
             return ()
         return ("--wait", "--timeout", seconds(self.params["wait_timeout"]))
 
@@ -198,22 +203,9 @@ class Workload:
         return self.beectl.get(resource, str(metadata.get("name")), namespace=metadata.get("namespace"))
 
     def _wait_for_condition(self, results: list[Facts]) -> None:
-        condition = self.params["wait_condition"]
-        if not self.params["wait"] or not condition or self.check:
-            return
-        for result in results:
-            found = wait_until(
-                lambda named=result: self.beectl.get(
-                    named["kind"].lower(), named["name"], namespace=named["namespace"]
-                ),
-                lambda shape: holds(shape, condition),
-                f"{condition['type']}={condition['status']}",
-                self.params["wait_timeout"],
-                self.params["wait_sleep"],
-            )
-            result["result"] = found[0]
-            counted = found[0].get("status", {}).get("readyReplicas", 0)
-            result["replicas_ready"] = int(ready(found[0])) if result["kind"] == "Pod" else counted
+        condition = self._condition
+        for result in results if condition else ():
+            wait_for_condition(self.beectl, result, condition, self.params["wait_timeout"], self.params["wait_sleep"])
 
     def _delete(self) -> None:
         named = self._doomed()

@@ -39,6 +39,8 @@ options:
       - With V(false) a new or changed declaration is C(changed) whatever becomes of it. One that is unchanged fails the
         task if it stands as failed, when its rollout passed C(progressDeadlineSeconds) for example, when a container
         ends again and again (C(CrashLoopBackOff)), or when its image cannot be had.
+      - With O(wait_condition) only that is waited for, and replicas that are still missing then are no failure. What
+        stands as failed is one all the same, unless O(wait_condition.status) is not V(True), which may mean a failure.
     type: bool
   wait_timeout:
     description: Seconds to wait.
@@ -330,7 +332,9 @@ placement:
   sample:
     - {slot: 0, machine: web1, predicted: false, pod: web-7d4b8c9f5x-k2m9q, ready: true}
 replicas_ready:
-  description: How many replicas of all these workloads are ready on what is declared now.
+  description:
+    - How many replicas of all these workloads are ready on what is declared now. In check mode of a change, how many of
+      those that run would stay.
   returned: always
   type: int
   sample: 2

@@ -166,21 +166,46 @@ class TestPresent:
         mesh.says("apply", facts(told()))
         assert play(module, definition=WEB, apply=False)["method"] == "create"
 
-    @pytest.mark.parametrize("status", ["True", "False"])
-    def test_waits_for_a_condition(self, play, mesh, status):
-        mesh.says("apply", facts(told()))
+    def waiting(self, mesh, status="True", ready=2, **more):
+        """Have the mesh tell of a workload whose condition Available has this status, and which stands like this."""
         shape = {"kind": "Deployment", "metadata": {"name": "web"}, "status": {"readyReplicas": 2}}
         conditions = [{"type": "Available", "status": status, "reason": "Because", "message": "it is so"}]
         mesh.says("get", {**shape, "status": {"conditions": conditions, "readyReplicas": 2}})
         mesh.says("get", shape, once=True)
-        condition = {"type": "Available", "reason": "Because"}
-        options = {"wait": True, "wait_sleep": 1, "wait_timeout": 3, "wait_condition": condition}
+        mesh.says("patch", facts(told(action="unchanged", readyReplicas=ready, placement=placed("oak"), **more)))
+        return {"wait": True, "wait_sleep": 0, "wait_timeout": 1, "wait_condition": {"type": "Available"}}
+
+    @pytest.mark.parametrize("status", ["True", "False"])
+    def test_waits_for_a_condition(self, play, mesh, status):
+        mesh.says("apply", facts(told()))
+        options = self.waiting(mesh, status)
+        options["wait_condition"]["reason"] = "Because"
         answer = play(module, fails=status == "False", definition=WEB, **options)
         assert "--wait" not in mesh.words[0]
         if status == "True":
             assert answer["replicas_ready"] == 2
         else:
             assert "not Available=True: web: Available is False (it is so)" in answer["msg"]
+
+    def test_replicas_that_are_not_of_what_is_declared_now_are_not_counted(self, play, mesh):
+        mesh.says("apply", facts(told(action="configured", readyReplicas=0)))
+        answer = play(module, definition=WEB, **self.waiting(mesh, ready=1))
+        assert (answer["changed"], answer["replicas_ready"], answer["placement"]) == (True, 1, placed("oak"))
+        assert mesh.words[-1] == ("-n default patch deployment/web --type merge --patch {} --dry-run=server -o json")
+
+    @pytest.mark.parametrize("action", ["unchanged", "configured"])
+    @pytest.mark.parametrize("status", ["True", "False"])
+    def test_what_stands_as_failed_is_not_ok_because_it_has_a_condition(self, play, mesh, status, action):
+        failed = {"failure": "web-1: CrashLoopBackOff: ends at once"}
+        mesh.says("apply", facts(told(action=action, readyReplicas=0, **failed)))
+        options = self.waiting(mesh, status, ready=0, **failed)
+        options["wait_condition"]["status"] = status
+        answer = play(module, fails=status == "True", definition=WEB, **options)
+        assert answer["replicas_ready"] == 0
+        if status == "True":
+            assert "stands as failed: web-1: CrashLoop" in answer["msg"]
+            assert (answer["reason"], answer["changed"]) == ("failed", action == "configured")
+        play(module, fails=action == "unchanged", check=True, definition=WEB, **options)
 
 
 class TestPatched:
