@@ -94,22 +94,23 @@ class Workload:
         """Do something with each workload; with `continue_on_error` with all of them, whatever becomes of one."""
         failed = []
         for group in groups:
+            before = len(self.results)
             try:
                 do(group)
             except BeectlError as error:
-                self._failed(group[0], error)
+                self._failed(group[0], self.results[before:], error)
                 if not self.params["continue_on_error"]:
                     raise
                 failed.append(f"{manifests.subject(group[0])}: {error.message}")
         if failed:
             raise BeectlError(f"{len(failed)} of {len(groups)} workloads failed:\n" + "\n".join(failed))
 
-    def _failed(self, document: manifests.Manifest, error: BeectlError) -> None:
+    def _failed(self, document: manifests.Manifest, results: list[Facts], error: BeectlError) -> None:
+        """Note why a workload failed, with what was noted of it already: others may have its name elsewhere."""
+        if results:
+            results[0]["error"] = error.told
+            return
         metadata = document["metadata"]
-        for result in self.results:
-            if (result["kind"], result["name"]) == (document.get("kind"), metadata.get("name")):
-                result["error"] = error.told
-                return
         named = {"kind": document.get("kind"), "namespace": metadata.get("namespace"), "name": metadata.get("name")}
         self.results.append({**named, "method": "none", "changed": False, "error": error.told})
 

@@ -147,6 +147,18 @@ class TestPresent:
         assert [len(sent(mesh, number)) for number in (0, 1)] == [2, 1], "the Secret goes with who uses it"
         assert answer["changed"]
 
+    @pytest.mark.parametrize("taken", [False, True])
+    def test_who_has_the_name_in_another_namespace_is_not_blamed(self, play, mesh, taken):
+        elsewhere = {**copy.deepcopy(WEB), "metadata": {"name": "web", "namespace": "shop"}}
+        late = {**told(readyReplicas=1), "namespace": "shop"}
+        mesh.says("apply", facts(late) if taken else "", rc=4, err="error: after 7 s 1 of 2\n")
+        mesh.says("apply", facts(told(readyReplicas=2)), once=True)
+        answer = play(module, fails=True, definition=[WEB, elsewhere], continue_on_error=True)
+        assert [(each["namespace"], each.get("error", {}).get("reason")) for each in answer["results"]] == [
+            ("default", None),
+            ("shop", "timeout"),
+        ]
+
     def test_validate_looks_at_all_of_it_first(self, play, mesh):
         mesh.says("apply", rc=2, err="error: spec is wrong\n")
         play(module, fails=True, definition=[WEB, KEYS, OTHER], continue_on_error=True, validate=True)
