@@ -22,11 +22,19 @@ if __name__ == "__main__":
 from labs import host as hosts
 from labs import image, machines
 from labs.mesh import ready, until
+from labs.paths import BIN, ROOT
 from labs.run import LabError, run
 
 _SUBNETS = ("10.77.41.0/24", "10.77.51.0/24", "172.29.78.0/24", "192.168.187.0/24")
 PREFIX = "beemesh-"
 """Of containers: a scenario's machines have names that no other scenario uses."""
+
+_LAUNCHER = """#!{python}
+import sys
+sys.path.insert(0, {root!r})
+from beemesh_node.cli.main import main
+main()
+"""
 
 
 def directory() -> Path:
@@ -107,6 +115,23 @@ def wait_for_machines(*names: str, seconds: float = 60) -> None:
     until(seconds, "machines of the mesh", look)
 
 
+def write_beectl(place: Path) -> Path:
+    """Write the `beectl` of this checkout, for the Python that runs this; return its path.
+
+    What requirements.lock names is all that `molecule test` needs: the project itself need not be installed. The
+    scenarios have `place` in their PATH.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / "beectl"
+    text = _LAUNCHER.format(python=sys.executable, root=str(ROOT))
+    if not path.exists() or path.read_text() != text:
+        unfinished = place / f"beectl.{os.getpid()}"
+        unfinished.write_text(text)
+        unfinished.chmod(0o755)
+        unfinished.replace(path)
+    return path
+
+
 def _variables() -> dict[str, Any]:
     name = os.environ.get("MOLECULE_SCENARIO_NAME", "scenario")
     host = hosts.detect()
@@ -114,6 +139,7 @@ def _variables() -> dict[str, Any]:
         hosts.install(missing)
     hosts.prepare_podman(host)
     machines.make_key()
+    write_beectl(BIN)
     network = f"{PREFIX}{name}"
     subnet = machines.free_subnet(os.environ.get("BEEMESH_MOLECULE_SUBNET"), network, _SUBNETS)
     first = str(ipaddress.ip_network(subnet)[0]).rpartition(".")[0]
