@@ -28,6 +28,9 @@ INVENTORY = STATE / "inventory" / "machines.yml"
 BIN = STATE / "bin"
 """Programs of this checkout, for scenarios of Molecule that were started without `./lab`."""
 
+COLLECTIONS = STATE / "collections"
+"""Where Ansible finds this checkout as the collection that it is."""
+
 CONTAINERS_CONF = STATE / "containers.conf"
 CACHE = STATE / "cache"
 """Wheels and images, good for the next `./lab up` as well."""

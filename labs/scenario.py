@@ -22,7 +22,7 @@ if __name__ == "__main__":
 from labs import host as hosts
 from labs import image, machines
 from labs.mesh import ready, until
-from labs.paths import BIN, ROOT
+from labs.paths import BIN, COLLECTIONS, ROOT
 from labs.run import LabError, run
 
 _SUBNETS = ("10.77.41.0/24", "10.77.51.0/24", "172.29.78.0/24", "192.168.187.0/24")
@@ -105,6 +105,19 @@ def wait_for_containers(app: str, number: int, *names: str, seconds: float) -> l
     return until(seconds, f"containers of {app}", look)
 
 
+def hello_answers(*names: str) -> None:
+    """Check that both pods of `examples/hello.yml` run on some of these machines and answer over HTTP.
+
+    Raises:
+        LabError: they do not run within half a minute, or one does not answer with its own name.
+    """
+    addresses = {item["metadata"]["name"]: item["status"]["podIP"] for item in items("pods", "-l", "app=hello")}
+    for each in wait_for_containers("hello", 2, *names, seconds=30):
+        said = on(each.machine, "curl", "-fsS", "-m", "3", f"http://{addresses[each.pod]}:8080/")
+        if said != f"Hello from {each.pod}\n":
+            raise LabError(f"{each.pod} on {each.machine} answers {said[:200]!r}")
+
+
 def wait_for_machines(*names: str, seconds: float = 60) -> None:
     """Wait until the mesh shows exactly these machines as ready. Raises `LabError`."""
 
@@ -132,6 +145,16 @@ def write_beectl(place: Path) -> Path:
     return path
 
 
+def link_collection(place: Path) -> Path:
+    """Have this checkout be a collection of `place`, for playbooks that use its modules; return its path there."""
+    path = place / "ansible_collections" / "beemesh" / "mesh"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not (path.is_symlink() and path.readlink() == ROOT):
+        path.unlink(missing_ok=True)
+        path.symlink_to(ROOT)
+    return path
+
+
 def _variables() -> dict[str, Any]:
     name = os.environ.get("MOLECULE_SCENARIO_NAME", "scenario")
     host = hosts.detect()
@@ -140,6 +163,7 @@ def _variables() -> dict[str, Any]:
     hosts.prepare_podman(host)
     machines.make_key()
     write_beectl(BIN)
+    link_collection(COLLECTIONS)
     network = f"{PREFIX}{name}"
     subnet = machines.free_subnet(os.environ.get("BEEMESH_MOLECULE_SUBNET"), network, _SUBNETS)
     first = str(ipaddress.ip_network(subnet)[0]).rpartition(".")[0]
