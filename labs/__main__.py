@@ -42,8 +42,8 @@ def _prepare() -> str:
 def _install(*, testing: bool) -> hosts.Host:
     """Install what is missing on this computer; return what it is."""
     host = hosts.detect()
-    if missing := hosts.missing_packages(host, testing=testing):
-        with step(f"Installing {' '.join(missing)}"):
+    if missing := hosts.missing_programs(host, testing=testing):
+        with step(f"Installing {' '.join(missing.values())}"):
             hosts.install(missing)
     return host
 

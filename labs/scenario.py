@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What a Molecule scenario needs of this computer, and what its tests look at.
 
-Run as a program this is an inventory script: it makes this computer able to run lab machines (so that `molecule test`
-works in a fresh clone, without `./lab`) and prints the variables that all machines share. The machines themselves stand
-in the scenario's own inventory, each with a `lab_index`: the last number of its address.
+Run as a program this is an inventory script: it makes the image of lab machines and the checkout's `beectl` (so that
+`molecule test` works in a fresh clone, without `./lab`) and prints the variables that all machines share. It installs
+nothing: programs that are missing are named. The machines themselves stand in the scenario's own inventory, each with a
+`lab_index`: the last number of its address.
 """
 
 import contextlib
@@ -158,8 +159,8 @@ def link_collection(place: Path) -> Path:
 def _variables() -> dict[str, Any]:
     name = os.environ.get("MOLECULE_SCENARIO_NAME", "scenario")
     host = hosts.detect()
-    if missing := hosts.missing_packages(host):
-        hosts.install(missing)
+    if missing := hosts.missing_programs(host):
+        raise LabError(f"{hosts.lacking(missing)}: install them; on Debian ./lab molecule does")
     hosts.prepare_podman(host)
     machines.make_key()
     write_beectl(BIN)
