@@ -11,8 +11,9 @@ from rich.table import Table
 from beemesh_node.simulation.command import simulate
 from labs import host as hosts
 from labs import image, machines, mesh, suite
-from labs.paths import INVENTORY, MESH, ROOT, STATE
+from labs.paths import COLLECTIONS, INVENTORY, MESH, ROOT, STATE
 from labs.run import LabError, console, hand_over, step
+from labs.scenario import link_collection
 
 _NEXT = (
     ("beectl describe deployment hello", "where it runs, and why there"),
@@ -41,8 +42,8 @@ def _prepare() -> str:
 def _install(*, testing: bool) -> hosts.Host:
     """Install what is missing on this computer; return what it is."""
     host = hosts.detect()
-    if missing := hosts.missing_packages(host, testing=testing):
-        with step(f"Installing {' '.join(missing)}"):
+    if missing := hosts.missing_programs(host, testing=testing):
+        with step(f"Installing {' '.join(missing.values())}"):
             hosts.install(missing)
     return host
 
@@ -202,6 +203,7 @@ def down() -> None:
 def test(no_lab: bool, everything: bool) -> None:
     """Run the tests: style, types, imports, the node's own, the collection's gates, machines of a lab, Molecule."""
     hosts.prepare_podman(_install(testing=True))
+    link_collection(COLLECTIONS)
     pure = (*suite.QUICK, suite.node(long=everything))
     meshes = (*suite.GATES, suite.integration(long=everything))
     if no_lab:

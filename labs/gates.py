@@ -219,9 +219,10 @@ def _surroundings() -> dict[str, str]:
 
 
 def _pythons() -> list[Path]:
-    """Where pyenv keeps other Pythons, which need not be on the path."""
-    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    return sorted(versions.glob("3.*/bin"), reverse=True)
+    """Where pyenv and uv keep other Pythons, which need not be on the path."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", Path.home() / ".local" / "share" / "uv" / "python"))
+    return [*sorted(pyenv.glob("3.*/bin"), reverse=True), *sorted(uv.glob("cpython-3.*/bin"), reverse=True)]
 
 
 def _provide_pip() -> None:

@@ -1,8 +1,12 @@
-"""What this computer is, and what Podman needs to be told because of it. Nothing here is assumed: all is detected."""
+"""What this computer is and lacks, and what Podman needs to be told because of it.
+
+Programs are looked for by their names, wherever a distribution puts them; only to install them takes a Debian.
+"""
 
 import os
 import resource
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,22 +15,25 @@ from labs.run import LabError, run, run_logged
 
 _CAP_SYS_RESOURCE = 24
 _PROGRAMS = {
-    # Debian package: a file by which one can tell that it is installed
-    "podman": "/usr/bin/podman",
-    "netavark": "/usr/lib/podman/netavark",
-    "catatonit": "/usr/bin/catatonit",
-    "iptables": "/usr/sbin/iptables",
-    "nftables": "/usr/sbin/nft",
-    "mmdebstrap": "/usr/bin/mmdebstrap",
-    "busybox-static": "/usr/bin/busybox",
-    "openssh-client": "/usr/bin/ssh",
-    "iproute2": "/usr/sbin/ip",
+    "podman": "podman",
+    "netavark": "netavark",
+    "catatonit": "catatonit",
+    "iptables": "iptables",
+    "nft": "nftables",
+    "mmdebstrap": "mmdebstrap",
+    "busybox": "busybox-static",
+    "ssh": "openssh-client",
+    "ip": "iproute2",
 }
-_TEST_PROGRAMS = {
-    "flatbuffers-compiler": "/usr/bin/flatc",
-    "procps": "/usr/bin/ps",
-    "tcpdump": "/usr/bin/tcpdump",
-}
+"""What a lab runs, with the Debian package of each."""
+
+_TEST_PROGRAMS = {"flatc": "flatbuffers-compiler", "ps": "procps", "tcpdump": "tcpdump"}
+
+_PLACES = (
+    *("/usr/local/sbin", "/usr/sbin", "/sbin"),
+    *("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman"),
+)
+"""Beside the PATH: where programs for root are, and where Podman looks for its helpers."""
 
 
 @dataclass(frozen=True)
@@ -97,24 +104,33 @@ def detect() -> Host:
     )
 
 
-def missing_packages(host: Host, *, testing: bool = False) -> list[str]:
-    """The Debian packages that a lab needs, and with `testing` the tests, and that are not installed."""
-    wanted = _PROGRAMS | (_TEST_PROGRAMS if testing else {})
-    wanted[host.oci_runtime] = shutil.which(host.oci_runtime) or f"/usr/bin/{host.oci_runtime}"
-    return sorted(package for package, file in wanted.items() if not Path(file).exists())
+def find_program(name: str) -> str | None:
+    """Return the path of a program, None if it is nowhere."""
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_PLACES]))
 
 
-def install(packages: list[str]) -> None:
-    """Install Debian packages.
+def missing_programs(host: Host, *, testing: bool = False) -> dict[str, str]:
+    """The programs that are missing here for a lab, and with `testing` for the tests, with their Debian packages."""
+    wanted = _PROGRAMS | {host.oci_runtime: host.oci_runtime} | (_TEST_PROGRAMS if testing else {})
+    return {name: package for name, package in wanted.items() if find_program(name) is None}
+
+
+def lacking(missing: Mapping[str, str]) -> str:
+    """Say what is missing, by the names of the programs and by those of Debian's packages."""
+    return f"this computer lacks {', '.join(missing)} (Debian's packages: {' '.join(missing.values())})"
+
+
+def install(missing: Mapping[str, str]) -> None:
+    """Install missing programs from their Debian packages.
 
     Raises:
         LabError: there is no apt, or it failed.
     """
     if shutil.which("apt-get") is None:
-        raise LabError(f"this is no Debian: install {' '.join(packages)} yourself, then run ./lab up again")
+        raise LabError(f"{lacking(missing)} and is no Debian: install them yourself, then run ./lab up again")
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     run_logged(["apt-get", "update"], "apt-update", env=env)
-    run_logged(["apt-get", "install", "-y", "--no-install-recommends", *packages], "apt-install", env=env)
+    run_logged(["apt-get", "install", "-y", "--no-install-recommends", *missing.values()], "apt-install", env=env)
 
 
 def prepare_podman(host: Host) -> None:

@@ -25,6 +25,12 @@ COMMON_INVENTORY = STATE / "inventory" / "common.yml"
 INVENTORY = STATE / "inventory" / "machines.yml"
 """The machines of the lab."""
 
+BIN = STATE / "bin"
+"""Programs of this checkout, for scenarios of Molecule that were started without `./lab`."""
+
+COLLECTIONS = STATE / "collections"
+"""Where Ansible finds this checkout as the collection that it is."""
+
 CONTAINERS_CONF = STATE / "containers.conf"
 CACHE = STATE / "cache"
 """Wheels and images, good for the next `./lab up` as well."""

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """What a Molecule scenario needs of this computer, and what its tests look at.
 
-Run as a program this is an inventory script: it makes this computer able to run lab machines (so that `molecule test`
-works in a fresh clone, without `./lab`) and prints the variables that all machines share. The machines themselves stand
-in the scenario's own inventory, each with a `lab_index`: the last number of its address.
+Run as a program this is an inventory script: it makes the image of lab machines and the checkout's `beectl` (so that
+`molecule test` works in a fresh clone, without `./lab`) and prints the variables that all machines share. It installs
+nothing: programs that are missing are named. The machines themselves stand in the scenario's own inventory, each with a
+`lab_index`: the last number of its address.
 """
 
 import contextlib
@@ -22,11 +23,19 @@ if __name__ == "__main__":
 from labs import host as hosts
 from labs import image, machines
 from labs.mesh import ready, until
+from labs.paths import BIN, COLLECTIONS, ROOT
 from labs.run import LabError, run
 
 _SUBNETS = ("10.77.41.0/24", "10.77.51.0/24", "172.29.78.0/24", "192.168.187.0/24")
 PREFIX = "beemesh-"
 """Of containers: a scenario's machines have names that no other scenario uses."""
+
+_LAUNCHER = """#!{python}
+import sys
+sys.path.insert(0, {root!r})
+from beemesh_node.cli.main import main
+main()
+"""
 
 
 def directory() -> Path:
@@ -97,6 +106,19 @@ def wait_for_containers(app: str, number: int, *names: str, seconds: float) -> l
     return until(seconds, f"containers of {app}", look)
 
 
+def hello_answers(*names: str) -> None:
+    """Check that both pods of `examples/hello.yml` run on some of these machines and answer over HTTP.
+
+    Raises:
+        LabError: they do not run within half a minute, or one does not answer with its own name.
+    """
+    addresses = {item["metadata"]["name"]: item["status"]["podIP"] for item in items("pods", "-l", "app=hello")}
+    for each in wait_for_containers("hello", 2, *names, seconds=30):
+        said = on(each.machine, "curl", "-fsS", "-m", "3", f"http://{addresses[each.pod]}:8080/")
+        if said != f"Hello from {each.pod}\n":
+            raise LabError(f"{each.pod} on {each.machine} answers {said[:200]!r}")
+
+
 def wait_for_machines(*names: str, seconds: float = 60) -> None:
     """Wait until the mesh shows exactly these machines as ready. Raises `LabError`."""
 
@@ -107,13 +129,42 @@ def wait_for_machines(*names: str, seconds: float = 60) -> None:
     until(seconds, "machines of the mesh", look)
 
 
+def write_beectl(place: Path) -> Path:
+    """Write the `beectl` of this checkout, for the Python that runs this; return its path.
+
+    What requirements.lock names is all that `molecule test` needs: the project itself need not be installed. The
+    scenarios have `place` in their PATH.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / "beectl"
+    text = _LAUNCHER.format(python=sys.executable, root=str(ROOT))
+    if not path.exists() or path.read_text() != text:
+        unfinished = place / f"beectl.{os.getpid()}"
+        unfinished.write_text(text)
+        unfinished.chmod(0o755)
+        unfinished.replace(path)
+    return path
+
+
+def link_collection(place: Path) -> Path:
+    """Have this checkout be a collection of `place`, for playbooks that use its modules; return its path there."""
+    path = place / "ansible_collections" / "beemesh" / "mesh"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not (path.is_symlink() and path.readlink() == ROOT):
+        path.unlink(missing_ok=True)
+        path.symlink_to(ROOT)
+    return path
+
+
 def _variables() -> dict[str, Any]:
     name = os.environ.get("MOLECULE_SCENARIO_NAME", "scenario")
     host = hosts.detect()
-    if missing := hosts.missing_packages(host):
-        hosts.install(missing)
+    if missing := hosts.missing_programs(host):
+        raise LabError(f"{hosts.lacking(missing)}: install them; on Debian ./lab molecule does")
     hosts.prepare_podman(host)
     machines.make_key()
+    write_beectl(BIN)
+    link_collection(COLLECTIONS)
     network = f"{PREFIX}{name}"
     subnet = machines.free_subnet(os.environ.get("BEEMESH_MOLECULE_SUBNET"), network, _SUBNETS)
     first = str(ipaddress.ip_network(subnet)[0]).rpartition(".")[0]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from rich.markup import escape
 
 from labs.gates import NOT_TRIED
-from labs.paths import ROOT
+from labs.paths import COLLECTIONS, ROOT
 from labs.run import LabError, console, hand_over, run_logged
 
 _ANSIBLE = ("molecule", "inventory")
@@ -53,7 +53,12 @@ QUICK = (
     Check("Types", ("mypy",)),
     Check("Types of the lab", ("mypy", "labs", "roles/node/files")),
     Check("Import rules", ("lint-imports",)),
-    Check("Ansible", ("ansible-lint", "--offline", "--profile", "production", *_ANSIBLE)),
+    Check(
+        "Ansible",
+        ("ansible-lint", "--offline", "--profile", "production", *_ANSIBLE),
+        # Playbooks of scenarios use modules of the collection.
+        {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)},
+    ),
 )
 GATES = (Check("Gates of the collection", ("python", "-m", "labs.gates")),)
 SHORT = ("failover",)

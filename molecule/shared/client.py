@@ -1,7 +1,7 @@
 """A client that is told which endpoints are ready, and asks one of them twenty times a second, until `stop` appears.
 
-It does what every balancer does: an endpoint that does not answer is passed over for the next one. A request has failed
-when none of those it knew has answered. Its figures are in `requests.json` afterwards.
+It does what every balancer does: an endpoint that does not answer is passed over for the next one, which is counted. A
+request has failed when none of those it knew has answered. Its figures are in `requests.json` afterwards.
 """
 
 import contextlib

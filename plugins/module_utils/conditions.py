@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import BeectlError, Facts
+from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import Beectl, BeectlError, Facts
 
 WAIT: Facts = {
     "wait": {"type": "bool", "default": False},
@@ -95,3 +95,27 @@ def wait_until(
                 f"after {within:g} s not {what}: {names or 'there is no such object'}", "timeout", 4, {"found": found}
             )
         time.sleep(min(pause, left))
+
+
+def wait_for_condition(beectl: Beectl, result: Facts, condition: Facts, within: float, pause: float) -> None:
+    """Wait until a workload has a condition, and note in what is returned of it how it stands then.
+
+    Raises `BeectlError` when it has not in time, and when it stands as failed although it has: earlier replicas, which
+    still serve, fulfil most conditions. Whoever waits for another status than `True` may wait for a failure.
+    """
+    kind, name, namespace = result["kind"].lower(), result["name"], result["namespace"]
+    found = wait_until(
+        lambda: beectl.get(kind, name, namespace=namespace),
+        lambda shape: holds(shape, condition),
+        f"{condition['type']}={condition['status']}",
+        within,
+        pause,
+    )
+    result["result"] = found[0]
+    # To try a patch that changes nothing tells how many replicas are ready on what is declared now.
+    nothing = ("patch", f"{kind}/{name}", "--type", "merge", "--patch", "{}", "--dry-run=server")
+    for told in beectl.json("-n", namespace, *nothing).get("results", []):
+        result["placement"] = told.get("placement", result["placement"])
+        result["replicas_ready"] = told.get("readyReplicas", result["replicas_ready"])
+        if condition["status"] == "True":
+            check_standing(told)

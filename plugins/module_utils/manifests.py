@@ -204,3 +204,10 @@ def masked(value: t.Any) -> t.Any:
         else masked(each)
         for key, each in value.items()
     }
+
+
+def shown(value: t.Any, *, texts: bool) -> t.Any:
+    """As `masked`, and unless `texts` are known to hold no secret without them: nobody has read them as manifests."""
+    if isinstance(value, list):
+        return [shown(each, texts=texts) for each in value]
+    return MASK if isinstance(value, str) and not texts else masked(value)

@@ -17,7 +17,7 @@ from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import (
     seconds,
     warn,
 )
-from ansible_collections.beemesh.mesh.plugins.module_utils.conditions import check_standing, holds, ready, wait_until
+from ansible_collections.beemesh.mesh.plugins.module_utils.conditions import check_standing, wait_for_condition
 
 METHODS = {
     "created": "create",
@@ -94,22 +94,23 @@ class Workload:
         """Do something with each workload; with `continue_on_error` with all of them, whatever becomes of one."""
         failed = []
         for group in groups:
+            before = len(self.results)
             try:
                 do(group)
             except BeectlError as error:
-                self._failed(group[0], error)
+                self._failed(group[0], self.results[before:], error)
                 if not self.params["continue_on_error"]:
                     raise
                 failed.append(f"{manifests.subject(group[0])}: {error.message}")
         if failed:
             raise BeectlError(f"{len(failed)} of {len(groups)} workloads failed:\n" + "\n".join(failed))
 
-    def _failed(self, document: manifests.Manifest, error: BeectlError) -> None:
+    def _failed(self, document: manifests.Manifest, results: list[Facts], error: BeectlError) -> None:
+        """Note why a workload failed, with what was noted of it already: others may have its name elsewhere."""
+        if results:
+            results[0]["error"] = error.told
+            return
         metadata = document["metadata"]
-        for result in self.results:
-            if (result["kind"], result["name"]) == (document.get("kind"), metadata.get("name")):
-                result["error"] = error.told
-                return
         named = {"kind": document.get("kind"), "namespace": metadata.get("namespace"), "name": metadata.get("name")}
         self.results.append({**named, "method": "none", "changed": False, "error": error.told})
 
@@ -122,7 +123,7 @@ class Workload:
             self._take(error.facts)
             raise
         self._take(facts)
-        if not (self.params["wait"] and self.params["wait_condition"]):
+        if not self._condition:  # how it stands when it has that is looked at then
             for told in facts.get("results", []):
                 check_standing(told)
         return facts
@@ -146,10 +147,15 @@ class Workload:
             self.results.append(result)
 
     @property
+    def _condition(self) -> Facts | None:
+        """What this module waits for itself."""
+        looking = self.params["wait"] and self.params["state"] != "absent" and not self.check
+        return self.params["wait_condition"] if looking else None
+
+    @property
     def _waiting(self) -> tuple[str, ...]:
-        """What beectl is told of waiting; a condition is looked for by this module."""
-        looking = self.params["wait_condition"] and self.params["state"] != "absent"
-        if not self.params["wait"] or looking or self.check:
+        """What beectl is told of waiting."""
+        if not self.params["wait"] or self._condition or self.check:
             return ()
         return ("--wait", "--timeout", seconds(self.params["wait_timeout"]))
 
@@ -198,22 +204,9 @@ class Workload:
         return self.beectl.get(resource, str(metadata.get("name")), namespace=metadata.get("namespace"))
 
     def _wait_for_condition(self, results: list[Facts]) -> None:
-        condition = self.params["wait_condition"]
-        if not self.params["wait"] or not condition or self.check:
-            return
-        for result in results:
-            found = wait_until(
-                lambda named=result: self.beectl.get(
-                    named["kind"].lower(), named["name"], namespace=named["namespace"]
-                ),
-                lambda shape: holds(shape, condition),
-                f"{condition['type']}={condition['status']}",
-                self.params["wait_timeout"],
-                self.params["wait_sleep"],
-            )
-            result["result"] = found[0]
-            counted = found[0].get("status", {}).get("readyReplicas", 0)
-            result["replicas_ready"] = int(ready(found[0])) if result["kind"] == "Pod" else counted
+        condition = self._condition
+        for result in results if condition else ():
+            wait_for_condition(self.beectl, result, condition, self.params["wait_timeout"], self.params["wait_sleep"])
 
     def _delete(self) -> None:
         named = self._doomed()

@@ -39,6 +39,8 @@ options:
       - With V(false) a new or changed declaration is C(changed) whatever becomes of it. One that is unchanged fails the
         task if it stands as failed, when its rollout passed C(progressDeadlineSeconds) for example, when a container
         ends again and again (C(CrashLoopBackOff)), or when its image cannot be had.
+      - With O(wait_condition) only that is waited for, and replicas that are still missing then are no failure. What
+        stands as failed is one all the same, unless O(wait_condition.status) is not V(True), which may mean a failure.
     type: bool
   wait_timeout:
     description: Seconds to wait.
@@ -330,7 +332,9 @@ placement:
   sample:
     - {slot: 0, machine: web1, predicted: false, pod: web-7d4b8c9f5x-k2m9q, ready: true}
 replicas_ready:
-  description: How many replicas of all these workloads are ready on what is declared now.
+  description:
+    - How many replicas of all these workloads are ready on what is declared now. In check mode of a change, how many of
+      those that run would stay.
   returned: always
   type: int
   sample: 2
@@ -351,7 +355,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.beemesh.mesh.plugins.module_utils.beectl import CONNECTION, EXCLUSIVE, NAMESPACE, BeectlError
 from ansible_collections.beemesh.mesh.plugins.module_utils.conditions import CONDITION, WAIT
-from ansible_collections.beemesh.mesh.plugins.module_utils.manifests import WORKLOADS, ManifestError
+from ansible_collections.beemesh.mesh.plugins.module_utils.manifests import WORKLOADS, ManifestError, shown
 from ansible_collections.beemesh.mesh.plugins.module_utils.workload import Workload
 
 OPTIONS: dict[str, t.Any] = {
@@ -386,9 +390,21 @@ OPTIONS: dict[str, t.Any] = {
 }
 
 
+class Module(AnsibleModule):
+    """Shows no value of a Secret when it fails, also when its options are wrong and nothing of them was read."""
+
+    def fail_json(self, msg: str, **facts: t.Any) -> t.NoReturn:
+        """Fail; the options, which Ansible returns with it, are masked. An option that is none may hold anything."""
+        known = {name for option, told in self.argument_spec.items() for name in (option, *told.get("aliases", ()))}
+        for option, value in self.params.items():
+            whole = option not in known or option in ("resource_definition", "definition", "inline")
+            self.params[option] = shown(value, texts=not whole)
+        super().fail_json(msg, **facts)
+
+
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
+    module = Module(
         argument_spec={**OPTIONS, **CONNECTION, **NAMESPACE, **CONDITION},
         mutually_exclusive=[*EXCLUSIVE, ("resource_definition", "src", "template")],
         supports_check_mode=True,
@@ -403,8 +419,6 @@ def main() -> None:
         workload = Workload(module)
         workload.run()
     except ManifestError as error:
-        for option in ("resource_definition", "definition", "inline"):
-            module.params.pop(option, None)  # not read, so not known to hold no secret
         module.fail_json(msg=str(error), reason="invalid", rc=None)
     except BeectlError as error:
         told = workload.answer(time.monotonic() - began) if workload is not None else {}

@@ -32,9 +32,4 @@ def test_every_machine_is_ready() -> None:
 
 
 def test_the_workload_answers() -> None:
-    running = scenario.wait_for_containers("hello", 2, *MACHINES, seconds=30)
-    pods = {item["metadata"]["name"]: item["status"]["podIP"] for item in scenario.items("pods", "-l", "app=hello")}
-    for each in running:
-        assert scenario.on(each.machine, "curl", "-fsS", "-m", "3", f"http://{pods[each.pod]}:8080/") == (
-            f"Hello from {each.pod}\n"
-        )
+    scenario.hello_answers(*MACHINES)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
+from labs import scenario
+
 MACHINES = ("m-cloud", "m-onprem", "m-iot")
 MESH = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "mesh"
 
@@ -107,3 +109,7 @@ def test_every_machine_is_a_ready_member() -> None:
         if (condition["type"], condition["status"]) == ("Ready", "True")
     }
     assert ready == set(MACHINES)
+
+
+def test_the_workload_answers() -> None:
+    scenario.hello_answers(*MACHINES)

@@ -16,6 +16,7 @@ import argparse
 import compileall
 import configparser
 import hashlib
+import importlib.metadata
 import json
 import os
 import py_compile
@@ -33,12 +34,42 @@ SOURCE_ONLY = ("python-baseconv", "sdnotify", "varint")
 NODE_BEGINS = "# --- a node runs with:"
 NODE_ENDS = "# --- development"
 PROGRAM_PARTS = ("LICENSES", "README.md", "beemesh_node", "pyproject.toml")
+TOOLS = {"pip": 23, "setuptools": 77}
+"""What makes wheels, and the oldest of each that can: an older setuptools does not understand pyproject.toml."""
 OLDEST_MINOR = {"glibc": 5, "musl": 1}
 """Wheels name the oldest C library that they run with; those for older ones than this there are none."""
 
 _LAUNCHER = """#!/bin/sh
 exec "$(dirname "$(readlink -f "$0")")/python3" -I -c 'from {module} import {function}; {function}()' "$@"
 """
+
+
+def check_source(source: str) -> Path:
+    """Return the directory if it is a checkout, which an installed collection is not."""
+    path = Path(source)
+    missing = [name for name in ("requirements.lock", *PROGRAM_PARTS) if not (path / name).exists()]
+    if source and not missing:
+        return path
+    lacking = f"{path.absolute()} has no {' and no '.join(missing)}" if source else "it is empty"
+    raise SystemExit(
+        "release.py: set beemesh_source (for the role by itself node_source) to a checkout of the project, of which "
+        f"machines get what they run, and which the collection does not bring with it: {lacking}"
+    )
+
+
+def check_tools() -> None:
+    """End with one sentence if this Python cannot make wheels."""
+    for name, oldest in TOOLS.items():
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            version = ""
+        if not version or int(version.partition(".")[0]) < oldest:
+            found = f"{name} {version}" if version else f"no {name}"
+            raise SystemExit(
+                f"release.py: {sys.executable} has {found}, and {name} {oldest} or newer is needed: install it there, "
+                "or name another Python of the controller with node_builder_python"
+            )
 
 
 def requirements(lock: Path) -> dict[str, str]:
@@ -185,14 +216,14 @@ def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
 def main() -> None:
     """Read the arguments, make the archives unless they are there, say where they are."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", type=Path, required=True, help="checkout of the node")
+    parser.add_argument("--source", required=True, help="checkout of the project")
     parser.add_argument("--out", type=Path, required=True, help="directory in which archives are kept")
     parser.add_argument("--python", required=True, help="Python of the machines, such as 3.11")
     parser.add_argument("--architecture", required=True, help="architecture of the machines, such as aarch64")
     parser.add_argument("--libc", default="glibc-2.36", help="C library of the machines, such as musl-1.2")
     parser.add_argument("--dry-run", action="store_true", help="only tell what would be made")
     given = parser.parse_args()
-    python, architecture, libc, source = given.python, given.architecture, given.libc, given.source
+    python, architecture, libc, source = given.python, given.architecture, given.libc, check_source(given.source)
     entries = requirements(source / "requirements.lock")
     packages_id = hashlib.sha256("".join(entries.values()).encode()).hexdigest()[:16]
     own_id = program_id(source)
@@ -202,6 +233,8 @@ def main() -> None:
     if given.dry_run:
         made = [not packages.exists(), not own.exists()]
     else:
+        if not (packages.exists() and own.exists()):
+            check_tools()
         made = [
             archive(packages, python, lambda into: dependency_wheels(entries, python, architecture, libc, into)),
             archive(own, python, lambda into: program_wheel(source, into), launchers=True),

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-pytestmark = pytest.mark.long
-
 PLAYBOOKS = Path(__file__).parents[3] / "playbooks"
 HERE = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
 GATES = ("Look how the mesh is now", "See that the mesh is well")
@@ -89,7 +87,12 @@ def test_what_was_ill_at_the_start_stops_nobody(gates: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("--limit", "mesh"), ("--limit", "one,two,three")], ids=["all", "group", "names"]
+    "words",
+    [
+        pytest.param((), id="all"),
+        pytest.param(("--limit", "mesh"), id="group", marks=pytest.mark.long),
+        pytest.param(("--limit", "one,two,three"), id="names", marks=pytest.mark.long),
+    ],
 )
 def test_a_batch_that_is_lost_does_not_end_the_run(tmp_path: Path, words: tuple[str, ...]) -> None:
     plays = yaml.safe_load((PLAYBOOKS / "join-mesh.yml").read_text())
@@ -139,6 +142,7 @@ def test_what_a_machine_says_of_itself_is_not_certified(tmp_path: Path, name: st
     assert not (tmp_path / "mesh").exists()
 
 
+@pytest.mark.long
 def test_a_passphrase_guards_the_root_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
     mesh_dir = tmp_path / "mesh"
     beectl = tmp_path / "beectl"

@@ -14,8 +14,6 @@ from tests.node.integration.manifests import deployment
 from tests.node.integration.project import DATABASE_PASSWORD, EXAMPLES_ON_A_MESH, Project
 from tests.node.runtime.podman_service import IMAGE
 
-pytestmark = pytest.mark.long
-
 WORKLOAD = "beemesh.mesh.beemesh_workload"
 _OF_EXAMPLES = ("docker.io/library/busybox:1.37", "docker.io/library/busybox:1.37.0")
 
@@ -73,6 +71,7 @@ def declare(manifest: object, **options: Any) -> dict[str, Any]:
     return {"name": "declare", WORKLOAD: {"definition": manifest, **options}}
 
 
+@pytest.mark.long
 def test_every_example_runs(project: Project, grove: Grove) -> None:
     first = project.examples("beemesh_workload")
     played = project.play(first)
@@ -144,6 +143,7 @@ def test_what_did_not_start_is_never_ok(project: Project, grove: Grove) -> None:
     grove.admin.delete("deployment/broken")
 
 
+@pytest.mark.long
 def test_a_secret_is_seen_nowhere(project: Project, grove: Grove) -> None:
     task = {"name": "declare", WORKLOAD: {"template": "database.yml.j2", "wait": True}}
     changed = {**task, "vars": {"database_password": "another-password-4711"}}
@@ -154,12 +154,21 @@ def test_a_secret_is_seen_nowhere(project: Project, grove: Grove) -> None:
         project.play([{**task, WORKLOAD: {"template": "database.yml.j2", "state": "absent", "wait": True}}], "-vvv"),
     ]
     assert "*** (after)" in shown[1].last["diff"]["prepared"]
+    mistakes: list[dict[str, Any]] = [{"wiat": True}, {"kind": "Deploiment"}, {"dir": "/a", "context": "b"}]
+    mistaken = [
+        {**task, WORKLOAD: {"template": "database.yml.j2", **mistake}, "ignore_errors": True, **how}
+        for how in ({}, {"async": 60, "poll": 1})
+        for mistake in mistakes
+    ]
+    shown.append(project.play(mistaken, "-vvv"))
+    assert [each["outcome"] for each in shown[-1].results] == ["failed"] * len(mistaken)
     for played in shown:
         everything = played.said + json.dumps(played.results)
         for secret in (DATABASE_PASSWORD, "another-password-4711"):
             assert secret not in everything
 
 
+@pytest.mark.long
 def test_without_beectl_there_is_one_helpful_message(project: Project, tmp_path: Path) -> None:
     empty = {"BEEMESH_BEECTL": "", "PATH": "/usr/bin:/bin"}
     python = "ansible_python_interpreter=/usr/bin/python3"
@@ -170,6 +179,7 @@ def test_without_beectl_there_is_one_helpful_message(project: Project, tmp_path:
     assert "Traceback" not in played.said
 
 
+@pytest.mark.long
 def test_who_may_not_is_told_so(project: Project, grove: Grove) -> None:
     guest = grove.operator("guest", ["guests"], ["get", "apply"])
     played = project.play([declare(deployment("intruder"), dir=str(guest.directory))], code=2)

@@ -55,3 +55,4 @@ def test_no_request_failed() -> None:
     print(figures)
     assert figures["asked"] > 100
     assert figures["failed"] == 0
+    assert figures["passed_over"] == 0, "no endpoint moved: each has to answer"

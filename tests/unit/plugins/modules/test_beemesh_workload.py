@@ -147,6 +147,18 @@ class TestPresent:
         assert [len(sent(mesh, number)) for number in (0, 1)] == [2, 1], "the Secret goes with who uses it"
         assert answer["changed"]
 
+    @pytest.mark.parametrize("taken", [False, True])
+    def test_who_has_the_name_in_another_namespace_is_not_blamed(self, play, mesh, taken):
+        elsewhere = {**copy.deepcopy(WEB), "metadata": {"name": "web", "namespace": "shop"}}
+        late = {**told(readyReplicas=1), "namespace": "shop"}
+        mesh.says("apply", facts(late) if taken else "", rc=4, err="error: after 7 s 1 of 2\n")
+        mesh.says("apply", facts(told(readyReplicas=2)), once=True)
+        answer = play(module, fails=True, definition=[WEB, elsewhere], continue_on_error=True)
+        assert [(each["namespace"], each.get("error", {}).get("reason")) for each in answer["results"]] == [
+            ("default", None),
+            ("shop", "timeout"),
+        ]
+
     def test_validate_looks_at_all_of_it_first(self, play, mesh):
         mesh.says("apply", rc=2, err="error: spec is wrong\n")
         play(module, fails=True, definition=[WEB, KEYS, OTHER], continue_on_error=True, validate=True)
@@ -166,21 +178,46 @@ class TestPresent:
         mesh.says("apply", facts(told()))
         assert play(module, definition=WEB, apply=False)["method"] == "create"
 
-    @pytest.mark.parametrize("status", ["True", "False"])
-    def test_waits_for_a_condition(self, play, mesh, status):
-        mesh.says("apply", facts(told()))
+    def waiting(self, mesh, status="True", ready=2, **more):
+        """Have the mesh tell of a workload whose condition Available has this status, and which stands like this."""
         shape = {"kind": "Deployment", "metadata": {"name": "web"}, "status": {"readyReplicas": 2}}
         conditions = [{"type": "Available", "status": status, "reason": "Because", "message": "it is so"}]
         mesh.says("get", {**shape, "status": {"conditions": conditions, "readyReplicas": 2}})
         mesh.says("get", shape, once=True)
-        condition = {"type": "Available", "reason": "Because"}
-        options = {"wait": True, "wait_sleep": 1, "wait_timeout": 3, "wait_condition": condition}
+        mesh.says("patch", facts(told(action="unchanged", readyReplicas=ready, placement=placed("oak"), **more)))
+        return {"wait": True, "wait_sleep": 0, "wait_timeout": 1, "wait_condition": {"type": "Available"}}
+
+    @pytest.mark.parametrize("status", ["True", "False"])
+    def test_waits_for_a_condition(self, play, mesh, status):
+        mesh.says("apply", facts(told()))
+        options = self.waiting(mesh, status)
+        options["wait_condition"]["reason"] = "Because"
         answer = play(module, fails=status == "False", definition=WEB, **options)
         assert "--wait" not in mesh.words[0]
         if status == "True":
             assert answer["replicas_ready"] == 2
         else:
             assert "not Available=True: web: Available is False (it is so)" in answer["msg"]
+
+    def test_replicas_that_are_not_of_what_is_declared_now_are_not_counted(self, play, mesh):
+        mesh.says("apply", facts(told(action="configured", readyReplicas=0)))
+        answer = play(module, definition=WEB, **self.waiting(mesh, ready=1))
+        assert (answer["changed"], answer["replicas_ready"], answer["placement"]) == (True, 1, placed("oak"))
+        assert mesh.words[-1] == ("-n default patch deployment/web --type merge --patch {} --dry-run=server -o json")
+
+    @pytest.mark.parametrize("action", ["unchanged", "configured"])
+    @pytest.mark.parametrize("status", ["True", "False"])
+    def test_what_stands_as_failed_is_not_ok_because_it_has_a_condition(self, play, mesh, status, action):
+        failed = {"failure": "web-1: CrashLoopBackOff: ends at once"}
+        mesh.says("apply", facts(told(action=action, readyReplicas=0, **failed)))
+        options = self.waiting(mesh, status, ready=0, **failed)
+        options["wait_condition"]["status"] = status
+        answer = play(module, fails=status == "True", definition=WEB, **options)
+        assert answer["replicas_ready"] == 0
+        if status == "True":
+            assert "stands as failed: web-1: CrashLoop" in answer["msg"]
+            assert (answer["reason"], answer["changed"]) == ("failed", action == "configured")
+        play(module, fails=action == "unchanged", check=True, definition=WEB, **options)
 
 
 class TestPatched:
@@ -270,6 +307,26 @@ class TestSecrets:
         assert SECRET not in json.dumps(play(module, fails=True, definition=[WEB, KEYS]))
         broken = [copy.deepcopy(KEYS), "text"]
         assert SECRET not in json.dumps(play(module, fails=True, definition=broken))
+
+    @pytest.mark.parametrize(
+        ("wrong", "says"),
+        [
+            ({"wiat": True}, "Unsupported parameters"),
+            ({"kind": "Deploiment"}, "value of kind must be one of"),
+            ({"dir": "/mesh", "context": "home"}, "mutually exclusive"),
+            ({"wait_timeout": "soon"}, "wait_timeout"),
+            ({"defintion": [KEYS, json.dumps(KEYS)]}, "Unsupported parameters"),
+        ],
+    )
+    def test_are_not_shown_when_another_option_is_wrong(self, play, mesh, wrong, says):
+        listed = {"kind": "List", "items": [KEYS]}
+        given = {"definition": [WEB, KEYS], "inline": listed, "resource_definition": json.dumps(KEYS)}
+        for alias in given:
+            answer = play(module, fails=True, **{alias: given[alias]}, **wrong)
+            assert says in answer["msg"]
+            assert SECRET not in json.dumps(answer)
+            assert alias in answer["invocation"]["module_args"]
+        assert mesh.calls == []
 
     def test_short_ones_are_not_masked_everywhere(self, play, mesh):
         mesh.says("apply", facts(told(message="web is there")))
