@@ -54,7 +54,10 @@ def node(name):
         "kind": "Node",
         "metadata": {{"name": name}},
         "spec": {{"unschedulable": about["cordoned"]}},
-        "status": {{"conditions": [{{"type": "Ready", "status": str(about["ready"])}}]}},
+        "status": {{
+            "conditions": [{{"type": "Ready", "status": str(about["ready"])}}],
+            "nodeInfo": {{"kubeletVersion": about.get("version", "")}},
+        }},
     }}
 
 def machine(name, **values):
@@ -69,7 +72,11 @@ answer = {{"changed": True}}
 if command.startswith("get machines,"):
     answer = {{"items": [node(name) for name in mesh()["machines"]]}}
 elif command == "get workloads":
-    answer = {{"items": [{{"metadata": {{"uid": "1", "name": "hello"}}}}]}}
+    alone = not any(about["ready"] for about in mesh()["machines"].values()) and (place / "alone").exists()
+    answer = {{"items": [] if alone else [{{"metadata": {{"uid": "1", "name": "hello"}}}}]}}
+elif words == ["get", "machines"]:
+    believed = [name for name, about in mesh()["machines"].items() if not about.get("revoked")]
+    answer = {{"items": [node(name) for name in believed]}}
 elif words[:2] == ["get", "machines"]:
     machine(words[2])
     answer = node(words[2])
@@ -103,6 +110,12 @@ enabled, socket = pathlib.Path("/etc/pretend-enabled"), pathlib.Path("/run/beeme
 words = [word for word in sys.argv[1:] if not word.startswith("-")]
 do, what = (words + ["", ""])[:2]
 other = what not in ("beemeshd", "beemeshd.service")
+helper = pathlib.Path("/run/pretend-active", what)
+
+def prepare(path):
+    for line in path.read_text().splitlines():
+        if line.startswith("ExecStartPre="):
+            subprocess.run(line.partition("=")[2].lstrip("-+").split(), check=True)
 
 def stop():
     socket.unlink(missing_ok=True)
@@ -115,7 +128,13 @@ def start():
     if done.returncode:
         print(done.stderr, file=sys.stderr)
         sys.exit("Job for beemeshd.service failed")
+    prepare(unit)
+    version = subprocess.run(["/opt/beemesh/venv/bin/beemeshd", "version", "-o", "json"], capture_output=True)
     now = {{"peer": done.stdout.strip(), "release": pathlib.Path("/opt/beemesh/venv/release").read_text().strip()}}
+    now |= json.loads(version.stdout)
+    before = mesh()["machines"].get(name, {{}})
+    now["starts"] = before.get("starts", 0) + 1
+    now["revoked"] = before.get("revoked", False) and now["peer"] == before["peer"]
     mesh(lambda known: known["machines"].setdefault(name, {{"cordoned": False}}).update(ready=True, **now))
     socket.parent.mkdir(exist_ok=True)
     socket.touch()
@@ -125,9 +144,14 @@ if do in ("is-enabled", "is-active"):
     print({{"is-enabled": ("disabled", "enabled"), "is-active": ("inactive", "active")}}[do][on])
     sys.exit(not on)
 if do == "show":
-    active = "active" if other or socket.exists() else "inactive"
+    active = "active" if (helper if other else socket).exists() else "inactive"
     print(f"Id={{what}}\\nLoadState={{'loaded' if other or unit.exists() else 'not-found'}}\\nActiveState={{active}}")
-if not other:
+if other and do in ("start", "restart"):
+    prepare(unit.with_name(what))
+    helper.parent.mkdir(exist_ok=True)
+    with helper.open("a") as starts:
+        starts.write(do + " ")
+if not other and not (place / "stuck").exists():
     if do in ("stop", "restart"):
         stop()
     if do in ("start", "restart") and not socket.exists():
@@ -167,6 +191,7 @@ print(json.dumps({{"archives": [str(archive)], "release": wanted, "bytes": 10000
 
 _LAUNCHER = f"""#!/bin/sh
 case RELEASE in *broken*) echo "this release does not start" >&2; exit 1;; esac
+[ "$1" != version ] || {{ echo '{{"version": "RELEASE"}}'; exit; }}
 if [ "$1" = pretend ]; then
     exec {sys.executable} -c 'from pathlib import Path
 from beemesh_node.daemon.enrolment import load_membership

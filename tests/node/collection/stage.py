@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -206,6 +207,11 @@ class Stage:
         """What a shell script says on the machine."""
         words = ["sh", "-c", f"{self._enter} sh -ec {json.dumps(script)}"]
         return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+    def begin(self, script: str) -> subprocess.Popen[str]:
+        """Have a shell script run on the machine."""
+        words = ["sh", "-c", f"{self._enter} sh -ec {shlex.quote(script)}"]
+        return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
     @property
     def machine(self) -> dict[str, Any]:

@@ -138,3 +138,133 @@ def test_no_room_for_a_release(stage: Stage) -> None:
         copy.play("upgrade-mesh", code=0)
         assert copy.machine["release"] == "two"
         assert copy.on("ls -A /opt/beemesh") == "venv"
+
+
+def test_a_clock_that_went_back(stage: Stage) -> None:
+    with Stage(stage) as copy:
+        # What is installed from now on is older than the daemon, if one believes the clock.
+        copy.on("touch -d '1 hour' /run/beemesh/beemeshd.sock")
+        copy.play("upgrade-mesh", code=0)
+        assert (copy.machine["release"], copy.machine["starts"]) == ("two", 2)
+        copy.on("touch -d '1 hour' /run/beemesh/beemeshd.sock")
+        copy.play("join-mesh", code=0, node_log_level="debug")
+        assert copy.machine["starts"] == 3
+        # A release from before there were notes is started anew once.
+        copy.on("rm -r /run/beemesh-started")
+        copy.play("join-mesh", code=0, node_log_level="debug")
+        assert copy.machine["starts"] == 4
+        assert copy.play("join-mesh", code=0, node_log_level="debug").changed == 0
+
+
+def test_a_daemon_that_goes_on_with_the_former_release(stage: Stage) -> None:
+    with Stage(stage) as copy:
+        (copy.place / "stuck").touch()
+        played = copy.play("upgrade-mesh", code=2)
+        assert played.tells(f"{MACHINE} was not upgraded", "it runs one, and two is installed for 3 s"), played.said
+        assert copy.on("cat /opt/beemesh/venv/release") == "one"
+
+
+def test_what_the_daemon_needs_is_started_anew_when_it_changes(stage: Stage) -> None:
+    units = "cat /etc/systemd/system/beemesh*"
+    with Stage(stage) as copy:
+        before = copy.on(units)
+        copy.want("broken")
+        played = copy.play("upgrade-mesh", code=2, node_podman_socket="/run/other.sock")
+        assert played.tells(f"{MACHINE} was not upgraded and has its former release back"), played.said
+        assert copy.on(units) == before
+        assert copy.on("sh /opt/beemesh/started") == ""
+        copy.want("one")
+        copy.on("cd /run/pretend-active; truncate --size 0 *")
+        copy.play("join-mesh", code=0, node_podman_socket="/run/other.sock")
+        copy.play("join-mesh", code=0)
+        assert copy.on("cd /run/pretend-active; cat beemesh-podman.socket") == "restart restart"
+        assert copy.on("cd /run/pretend-active; cat beemesh-guard.socket") == ""
+
+
+def test_a_machine_that_was_let_go_comes_back(stage: Stage) -> None:
+    with Stage(stage) as copy:
+        copy.want("one")
+        copy.play("leave-mesh", code=0, beemesh_leaving=MACHINE, beemesh_lost=True)
+        played = copy.play("join-mesh", code=2)
+        assert played.tells("the mesh does not see it ready within 3 s (nothing is known of it). Open port 7400")
+        assert played.tells(f"reset.yml --limit {MACHINE}. Then run the playbook again."), played.said
+        copy.play("reset", "--limit", MACHINE, code=0, beemesh_confirm="mesh")
+        copy.play("join-mesh", code=0)
+        assert not copy.machine["revoked"]
+
+
+def test_a_check_of_a_mesh_that_is_still_to_be_made() -> None:
+    with Stage() as bare:
+        bare.want("one")
+        assert bare.play("join-mesh", "--check", code=0).changed > 0
+
+
+def test_what_an_earlier_run_still_unpacks_is_left_to_it(stage: Stage) -> None:
+    with Stage(stage) as copy:
+        # It goes on after its connection was ended, until somebody waits for it: its files are to be there until then.
+        flock = copy.place / "bin" / "flock"
+        flock.write_text(f'#!/bin/sh\ntouch {copy.place}/waits\nexec /usr/bin/flock "$@"\n')
+        flock.chmod(0o755)
+        earlier = "cd /opt/beemesh; mkdir venv.new; exec 9<.; /usr/bin/flock 9; n=0; "
+        earlier += f"until [ -e {copy.place}/waits ] || [ $((n += 1)) -gt 1200 ]; do sleep 0.1; done; ls -d venv.new"
+        with copy.begin(earlier) as process:
+            copy.play("upgrade-mesh", code=0)
+            assert process.communicate(timeout=10)[0].strip() == "venv.new"
+        assert copy.machine["release"] == "two"
+
+
+@pytest.mark.parametrize("cordoned", [True, False], ids=["cordoned", "in use"])
+def test_a_machine_that_stays_is_in_use_if_it_was(stage: Stage, *, cordoned: bool) -> None:
+    with Stage(stage) as copy:
+        (copy.place / "alone").touch()
+        if cordoned:
+            copy.on(f"{copy.place}/bin/beectl --dir {copy.mesh_dir} drain {MACHINE}")
+        played = copy.play("leave-mesh", code=2, beemesh_leaving=MACHINE)
+        said = ", cordoned: only it knows of hello" if cordoned else " and is in use as before: only it knows of hello"
+        assert played.tells(f"{MACHINE} stays in the mesh{said}"), played.said
+        assert (copy.machine["ready"], copy.machine["cordoned"]) == (True, cordoned)
+
+
+FIREWALL = """#!/bin/sh
+cd {place}
+case "$*" in
+*--query-port*) grep -qxe "$*" open ;;
+*--add-port*) echo "$*" | sed s/add/query/ >>open ;;
+allow*) echo "$2                   ALLOW       Anywhere" >>open ;;
+status) echo "Status: active"; cat open ;;
+esac
+"""
+
+
+def test_a_check_says_that_the_port_would_be_opened(stage: Stage) -> None:
+    with Stage(stage) as copy:
+        copy.want("one")
+        copy.play("join-mesh", code=0)
+        (copy.place / "open").touch()
+        for program in ("firewall-cmd", "ufw"):
+            (copy.place / "bin" / program).write_text(FIREWALL.format(place=copy.place))
+        # Firewalld for now and for good, TCP and UDP; ufw TCP and UDP.
+        assert copy.play("join-mesh", "--check", code=0).changed == 2
+        assert (copy.place / "open").read_text() == ""
+        copy.play("join-mesh", code=0)
+        assert len((copy.place / "open").read_text().splitlines()) == 6
+        assert copy.play("join-mesh", code=0).changed == 0
+
+
+def test_a_wrong_password_of_a_vault(guarded: Stage) -> None:
+    before = guarded.everything()
+    secrets, password, wrong = (guarded.place / name for name in ("secrets.yml", "password", "wrong"))
+    secrets.write_text("beemesh_passphrase: quiet bees\n")
+    password.write_text("of the vault\n")
+    wrong.write_text("of another\n")
+    vault = [sys.executable, "-m", "ansible", "vault", "encrypt", "--vault-password-file", password, secrets]
+    subprocess.run(vault, check=True, capture_output=True)
+    words = ("-e", f"@{secrets}", "--vault-password-file")
+    for name in PLAYBOOKS:
+        played = guarded.play(name, *words, str(wrong), **PLAYBOOKS[name])
+        assert played.code != 0
+        assert played.tells("Decryption failed", str(secrets)), played.said
+        assert "PLAY" not in played.said
+    assert guarded.everything() == before
+    # With the right one the same command goes on to where the mesh is asked.
+    assert guarded.play("upgrade-mesh", *words, str(password), code=2).tells(f"there is no machine {MACHINE}")

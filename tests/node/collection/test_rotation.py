@@ -25,7 +25,7 @@ roots = json.loads((here / "roots").read_text())
 command = " ".join(word for word in words[:3] if not word.startswith("-"))
 operators = {operators!r}
 answers = {{
-    "get machines,deployments,statefulsets": {{"items": []}},
+    "get machines,workloads": {{"items": []}},
     "mesh root status": {{
         "roots": [{{"id": root}} for root in roots],
         "members": [{{"kind": "operator", "name": name, "renewed": len(roots) == 1}} for name in operators],

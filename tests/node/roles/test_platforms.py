@@ -47,7 +47,7 @@ def test_what_it_names_is_there(path: Path, release: ModuleType) -> None:
     said = yaml.safe_load(path.read_text())
     for unit in said["node_units"]:
         assert (NODE / "templates" / unit["template"]).is_file()
-    # The daemon's comes first: what is older than its socket is compared with that, and an upgrade puts it back.
+    # The daemon's comes first: it is started last.
     assert Path(said["node_units"][0]["path"]).stem == "beemeshd"
     made = {Path(unit["path"]).name for unit in said["node_units"]}
     assert {name for name in said["node_services"] if name.startswith("beemesh")} <= made
@@ -89,7 +89,8 @@ def rendered(platform: str, port: int = 7400) -> dict[str, str]:
     environment.filters.update(FilterModule().filters())
     values["node_capabilities"] = environment.from_string(values["node_capabilities"]).render(values).strip()
     files = [(unit["template"], Path(unit["path"]).name) for unit in said["node_units"]] + [
-        ("prepare.sh.j2", "prepare")
+        ("prepare.sh.j2", "prepare"),
+        ("started.sh.j2", "started"),
     ]
     return {
         name: environment.from_string((NODE / "templates" / template).read_text()).render(values)
@@ -153,6 +154,55 @@ def test_what_root_made_becomes_the_daemons_but_not_what_is_in_volumes(tmp_path:
         assert [each.st_uid for each in kept] == [0] * 4
         assert kept[1].st_gid == 2000
     assert memory.stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("platform", [path.stem for path in PLATFORMS])
+def test_what_runs_with_something_else_than_what_is_installed(tmp_path: Path, platform: str) -> None:
+    text = re.sub(r"(?<![\w.])/(etc|opt|run)/", rf"{tmp_path}/\1/", rendered(platform)["started"])
+    for path in set(re.findall(rf"{tmp_path}/\S+", text)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        if not path.endswith("beemesh-started"):
+            Path(path).touch()
+    (tmp_path / "bin").mkdir()
+    systemctl = tmp_path / "bin" / "systemctl"
+
+    def started(*service: str, reload: str = "no") -> list[str]:
+        systemctl.write_text(f"#!/bin/sh\necho {reload}\n")
+        systemctl.chmod(0o755)
+        words = ["sh", "-c", text, "started", *service]
+        environment = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+        return subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout.split()
+
+    units = yaml.safe_load((NODE / "vars" / f"{platform}.yml").read_text())["node_units"]
+    services = list(dict.fromkeys(unit["service"] for unit in units))
+    assert services[0] == "beemeshd"
+    assert set(started()) == set(services)
+    assert started()[-1] == "beemeshd"
+    for service in services:
+        started(service)
+    assert started() == []
+    for unit in units:
+        path = Path(f"{tmp_path}{unit['path']}")
+        path.write_text("other")
+        os.utime(path, (0, 0))
+        assert started() == [unit["service"]]
+        # systemd has not read it yet, and starts what it has read.
+        started(unit["service"], reload="yes")
+        assert started() == [unit["service"]]
+        started(unit["service"])
+        assert started() == []
+    (tmp_path / "opt/beemesh/venv/release").write_text("two")
+    assert started() == ["beemeshd"]
+    (tmp_path / "run/beemesh/beemeshd.sock").unlink()
+    assert started() == []
+
+
+def test_services_note_what_they_are_started_with() -> None:
+    for path in PLATFORMS:
+        texts = rendered(path.stem)
+        for service in ("beemeshd", "beemesh-podman", "beemesh-guard"):
+            name = next(name for name in (f"{service}.socket", f"{service}.service", service) if name in texts)
+            assert re.search(rf"/started\"? {service}(\.socket)?( \|\| true)?\n", texts[name]), name
 
 
 def test_a_socket_without_systemd_is_handed_to_the_command(tmp_path: Path) -> None:
