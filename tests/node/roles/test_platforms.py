@@ -140,11 +140,21 @@ def test_what_root_made_becomes_the_daemons_but_not_what_is_in_volumes(tmp_path:
             (place / name).write_text("")
         (place / theirs[0]).chmod(0o640)
         os.chown(place / theirs[0], 0, 2000)
+    os.chown(state / "machine.key", 12345, 12345)  # of the system before, which had another id for the user
+    (tmp_path / "linked").symlink_to(state)
     text = rendered("Debian")["prepare"]
-    for name, value in (("user", "nobody"), ("state", str(state)), ("memory", str(memory))):
+    for name, value in (("user", "nobody"), ("state", str(tmp_path / "linked")), ("memory", str(memory))):
         text = re.sub(f"(?m)^{name}=.*$", f"{name}={value}", text)
     text = text.replace('"$user:$user"', '"$user"')  # Debian's nobody has no group of that name
-    subprocess.run(["sh"], input=text, text=True, check=True)
+
+    def run(*words: str) -> str:
+        return subprocess.run(["sh", "-s", *words], input=text, text=True, check=True, capture_output=True).stdout
+
+    assert f"{state}/machine.key\n" in run("own")
+    assert run("own") == ""
+    (memory / "machine.key").chmod(0o600)
+    os.chown(memory / "machine.key", 0, 0)
+    assert run() == ""
     nobody = pwd.getpwnam("nobody").pw_uid
     for place in (state, memory):
         assert place.stat().st_uid == nobody
