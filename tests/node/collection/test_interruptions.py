@@ -42,7 +42,8 @@ def serves(stage: Stage, release: str) -> None:
     assert (stage.machine["ready"], stage.machine["cordoned"], stage.machine["release"]) == (True, False, release)
     assert stage.on("cat /opt/beemesh/venv/release") == release
     assert {*stage.on("ls -A /opt/beemesh").split()} <= {"prepare", "started", "venv"}
-    assert stage.on("ls -A /var/lib/beemesh").split() == KEPT.split()
+    kept = {*stage.on("ls -A /var/lib/beemesh").split()}
+    assert kept - {"state.cred"} == {*KEPT.split()}, "and a sealed key where systemd-creds works"
     assert stage.on("systemctl is-enabled beemeshd") == "enabled"
     assert stage.on("/opt/beemesh/venv/bin/beemeshd pretend") == stage.machine["peer"]
 
