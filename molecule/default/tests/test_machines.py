@@ -74,7 +74,7 @@ def test_guards_work(host: Host) -> None:
     """The daemon has tried one: the kernel ended it in time."""
     door = host.file("/run/beemesh-guard/guard.sock")
     assert (door.user, door.mode) == ("beemesh", 0o600)
-    assert host.file("/run/beemesh/pods/guards/works").exists
+    assert host.file("/run/beemesh/pods/guards/works-door").exists
 
 
 def test_nothing_that_was_for_joining_only_is_left(host: Host) -> None:
