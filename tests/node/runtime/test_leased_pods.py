@@ -126,7 +126,7 @@ def guard_of(config: RuntimeConfig, spec: PodSpec) -> Guard:
 
 def left(config: RuntimeConfig) -> set[str]:
     """The files of guards; one says that guards work here, and stays."""
-    return {path.name for path in (config.secret_dir / "guards").iterdir()} - {"works"}
+    return {path.name for path in (config.secret_dir / "guards").iterdir() if not path.name.startswith("works")}
 
 
 async def cleared(
