@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Callable
 
+from tests.node.integration.dying import containers
 from tests.node.integration.grove import Grove, machines_of, roaming
 from tests.node.integration.manifests import deployment
 from tests.node.integration.mesh import Operator
@@ -109,7 +110,7 @@ def test_an_image_that_does_not_exist_is_the_cause_that_is_told(grove: Grove) ->
             "Warning" in line and f"deployment/{name} " in line and cause in line
             for line in admin.run("get", "events").out.splitlines()
         )
-        assert not any(name in container for container in grove.containers())
+        assert not any(containers(machine, name) for machine in grove.machines)
     admin.delete("deployment/never-pulled", "deployment/unpullable")
 
 
