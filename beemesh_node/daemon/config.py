@@ -51,7 +51,8 @@ class DaemonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that can be set on one machine. What the mesh must agree on comes in the join bundle instead."""
 
     state: str = "/var/lib/beemesh"
-    listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/7400",)
+    listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/7400", "/ip6/::/tcp/7400")
+    """Those of a family that the machine does not have are left out."""
     announce: tuple[str, ...] = ()
     """Addresses told to others; empty: those of the interfaces that `listen` covers."""
     bootstrap: tuple[str, ...] = ()

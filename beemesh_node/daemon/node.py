@@ -18,6 +18,7 @@ import trio
 from beemesh_node import __version__
 from beemesh_node.crypto import use_provider
 from beemesh_node.crypto.errors import CryptoError
+from beemesh_node.daemon.acquaintances import Acquaintances
 from beemesh_node.daemon.ballots import Ballots
 from beemesh_node.daemon.beats import Beats
 from beemesh_node.daemon.config import DaemonConfig
@@ -179,11 +180,12 @@ class Node:
         self._store, self._limiter, self._nursery = store, limiter, nursery
         self._kept_by = state_key_kept_by
         certificate = machine.membership.certificate
+        acquaintances = Acquaintances(store, limiter)
         core_config = Config(
             seed=secrets.token_bytes(16),
             life=next_life(store),
             least_lifetime=WATCHED_LEAST,
-            alone=ALONE_SECONDS if _host_config(config, machine).bootstrap else 0.0,
+            alone=ALONE_SECONDS if acquaintances.known or _host_config(config, machine).bootstrap else 0.0,
         )
         self._decisions = Decisions(Core(certificate.machine_id, core_config))
         self._exchange = Exchange(host, machine.member, relays=True)
@@ -194,7 +196,13 @@ class Node:
         self._description.pods = self._pods
         self._beats = Beats(certificate.machine_id, host, machine.member, self._decisions.put, nursery)
         self.presence = PresenceService(
-            host, machine.member, self._exchange, self._description.presence, self._beats.put, self._beats
+            host,
+            machine.member,
+            self._exchange,
+            self._description.presence,
+            self._beats.put,
+            self._beats,
+            acquaintances,
         )
         self._beats.speak_through(self.presence)
         ways = Ways(host, self.presence.addresses_of)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from itertools import islice
 from typing import Protocol, TypeAlias
 
 import structlog
 import trio
 
+from beemesh_node.daemon.acquaintances import Acquaintances
 from beemesh_node.healing.events import Event, MemberGone, MemberSeen
 from beemesh_node.membership.cadence import WATCHED_LEAST, lifetime, presence_period
 from beemesh_node.membership.detection import Life
@@ -29,7 +31,8 @@ log = structlog.get_logger()
 MAX_WANTED = 64
 """Machines to which connections are kept; beyond, one is made when it is needed."""
 FOR_SILENT = 8
-"""Of these at most for machines that fell silent, unless others leave more: two halves of a mesh find back together."""
+"""Of these at most for machines that fell silent or were not heard yet, unless others leave more: two halves of a mesh
+find back together."""
 SHORTEST_GAP = 0.3
 """Seconds between two presences, however often something changes."""
 
@@ -62,10 +65,18 @@ class PresenceService:
     """Tells of this machine, and takes in what others tell of themselves."""
 
     def __init__(
-        self, host: Host, member: LocalMember, exchange: Exchange, describe: Describe, put: Put, detection: Detection
+        self,
+        host: Host,
+        member: LocalMember,
+        exchange: Exchange,
+        describe: Describe,
+        put: Put,
+        detection: Detection,
+        acquaintances: Acquaintances,
     ) -> None:
         """`put` tells the decision core, in order with what `detection` finds out."""
         self._detection = detection
+        self._acquaintances = acquaintances
         self._incarnation = 0
         self._host = host
         self._member = member
@@ -75,6 +86,7 @@ class PresenceService:
         self._sequence = 0
         self._changed = trio.Event()
         self._newest: dict[MachineId, tuple[Presence, float]] = {}
+        self._heard: set[PeerId] = set()  # whose presence is in `_newest`
         self._expires: dict[MachineId, float] = {}  # of those that are here, in monotonic seconds
         self.own: Presence | None = None
         """What this machine last told of itself."""
@@ -111,6 +123,10 @@ class PresenceService:
 
     async def disown(self, machine: MachineId) -> None:
         """Count a machine no more, with its claims: it is believed no more."""
+        contact = self._member.contacts.by_machine(machine)
+        if contact is not None:
+            self._acquaintances.forget(contact.peer)
+            self._heard.discard(contact.peer)
         self._newest.pop(machine, None)
         self._expires.pop(machine, None)
         self._want()
@@ -124,15 +140,18 @@ class PresenceService:
     async def run(self) -> None:
         """Speak and listen, for ever."""
         heard = self._host.subscribe(PRESENCE_TOPIC, self._judge)
+        self._want()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._speak)
             nursery.start_soon(self._watch_connections)
+            nursery.start_soon(self._acquaintances.run)
             async for _ in heard:
                 pass  # `_judge` has taken it in already: a message can be opened only once
 
     async def leave(self, *, restarting: bool) -> None:
-        """Say that this machine stops, so that nobody suspects it."""
+        """Say that this machine stops, so that nobody suspects it, and write down whom to look for afterwards."""
         await self._publish(Leaving(restarting))
+        await self._acquaintances.write()
 
     async def _speak(self) -> None:
         while True:
@@ -203,13 +222,18 @@ class PresenceService:
         now = trio.current_time()
         news = known is None or contact.machine not in self._expires or known[0].addresses != presence.addresses
         self._newest[contact.machine] = (presence, now)
+        self._heard.add(contact.peer)
         self._expires[contact.machine] = now + lifetime(presence.period_ms / 1000, WATCHED_LEAST)
         if news:
+            self._acquaintances.met(contact.peer, presence.addresses)
             self._want()
         await self._put(MemberSeen(_member(contact, presence)))
 
     async def _left(self, contact: Contact, leaving: Leaving) -> None:
         self._newest.pop(contact.machine, None)
+        self._heard.discard(contact.peer)
+        if not leaving.restarting:
+            self._acquaintances.forget(contact.peer)
         if self._expires.pop(contact.machine, None) is not None:
             self._want()
         self._detection.left(contact.machine)
@@ -232,14 +256,16 @@ class PresenceService:
         """
         heard = self._newest
         silent = sorted(heard.keys() - self._expires.keys(), key=lambda machine: (-heard[machine][1], machine))
+        unheard = {peer: ways for peer, ways in self._acquaintances.known.items() if peer not in self._heard}
         close = self._detection.neighbours()
         first = sorted(self._expires, key=lambda machine: (machine not in close, machine))
-        here = first[: MAX_WANTED - min(len(silent), FOR_SILENT)]
+        here = first[: MAX_WANTED - min(len(silent) + len(unheard), FOR_SILENT)]
         wanted: dict[PeerId, tuple[str, ...]] = {}
         for machine in (*here, *silent[: MAX_WANTED - len(here)]):
             contact = self._member.contacts.by_machine(machine)
             if contact is not None:
                 wanted[contact.peer] = heard[machine][0].addresses
+        wanted.update(islice(unheard.items(), MAX_WANTED - len(wanted)))
         self._host.want(wanted)
 
     async def _watch_connections(self) -> None:

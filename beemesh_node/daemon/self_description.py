@@ -56,7 +56,7 @@ class SelfDescription:
             node_name=certificate.name,
             host_ip=self.address,
             socket=Path(self._config.runtime_socket),
-            protected_ports=tuple(_ports(self._config.listen)),
+            protected_ports=tuple(dict.fromkeys(_ports(self._config.listen))),
         )
 
     @property

@@ -47,7 +47,7 @@ class FrameTooLarge(NetworkError):
 
 
 class ListenFailed(NetworkError):
-    """None of the listen addresses could be bound."""
+    """A port to listen on is in use, or none of the addresses is this machine's."""
 
 
 class InvalidAddress(NetworkError, ValueError):

@@ -23,7 +23,6 @@ with libp2p_parts():
     from libp2p.crypto.ed25519 import create_new_key_pair
     from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
     from libp2p.exceptions import BaseLibp2pError
-    from libp2p.io.trio import TrioTCPStream
     from libp2p.network import swarm as swarm_module
     from libp2p.network.config import ConnectionConfig, RetryConfig
     from libp2p.network.connection import swarm_connection
@@ -46,6 +45,7 @@ with libp2p_parts():
     from libp2p.stream_muxer.yamux.yamux import Yamux
     from libp2p.tools.anyio_service.context import background_trio_service
     from libp2p.transport.exceptions import MuxerUpgradeFailure, OpenConnectionError
+    from libp2p.transport.tcp import tcp as tcp_module
     from libp2p.transport.tcp.tcp import TCP
     from libp2p.transport.upgrader import TransportUpgrader
     from libp2p.utils import encode_delim
@@ -81,7 +81,6 @@ __all__ = [
     "Swarm",
     "SwarmException",
     "TransportUpgrader",
-    "TrioTCPStream",
     "Yamux",
     "background_trio_service",
     "create_new_key_pair",
@@ -91,5 +90,6 @@ __all__ = [
     "libp2p_parts",
     "swarm_connection",
     "swarm_module",
+    "tcp_module",
     "yamux",
 ]

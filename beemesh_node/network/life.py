@@ -1,13 +1,13 @@
 """One life of the libp2p stack, from start to its end or fatal fault. Imports libp2p; see `library`."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import trio
 
-from beemesh_node.network.addresses import parse
+from beemesh_node.network.addresses import Address, parse
 from beemesh_node.network.api import Gatekeeper, HostConfig, ListenFailed, PeerEvent
 from beemesh_node.network.counting import Counters
 from beemesh_node.network.dialer import Dialer
@@ -17,6 +17,7 @@ from beemesh_node.network.guards import (
     blocking_close,
     guarded,
     inbound_slots,
+    ipv6_remotes,
     long_lines,
     older_records,
     own_keys,
@@ -62,11 +63,14 @@ SUBSTITUTIONS = (
     root_logger.SUBSTITUTION,
     paused_reader.SUBSTITUTION,
     long_lines.SUBSTITUTION,
+    ipv6_remotes.SUBSTITUTION,
     *steady(swarm_module, swarm_connection),
 )
 
 _FAREWELL = 3.0
 """Seconds for closing all connections at the end."""
+_INTERFACES_EVERY = 10.0
+"""Seconds between two looks at the addresses of this machine's interfaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +100,9 @@ class Life:
     gossiper: "Gossiper | None" = None
     kademlia: "Kademlia | None" = None
 
-    def listening(self) -> Sequence[str]:
+    def listening(self) -> Sequence[Address]:
         """The addresses bound, with their true ports."""
-        return [str(address) for listener in self.swarm.listeners.values() for address in listener.get_addrs()]
+        return [parse(str(address)) for listener in self.swarm.listeners.values() for address in listener.get_addrs()]
 
 
 @asynccontextmanager
@@ -107,7 +111,8 @@ async def live(around: Surroundings) -> AsyncIterator[Life]:
     config, limits, counters, without = around.config, around.config.limits, around.counters, around.without_guards
     substitute((*SUBSTITUTIONS, receive_window.window_limit(limits.stream_window)), without)
     links = Links(around.local, around.gatekeeper, limits, counters, around.emit, around.shunned)
-    swarm = _make_swarm(config, links, counters, without)
+    tcp = MeshTCP()
+    swarm = _make_swarm(config, tcp, links, counters, without)
     facade = guarded(HostFacade, FACADE_GUARDS, counters, without)(swarm, links, limits, counters, around.announced)
     dialer = Dialer(swarm, links, limits, counters)
     facade.dial = dialer.link
@@ -117,13 +122,14 @@ async def live(around: Surroundings) -> AsyncIterator[Life]:
         stack.callback(nursery.cancel_scope.cancel)
         life = Life(links, dialer, facade, swarm, nursery)
         if not config.light:
-            await _join(life, around, stack)
+            await _join(life, tcp, around, stack)
         yield life
 
 
-async def _join(life: Life, around: Surroundings, stack: AsyncExitStack) -> None:
+async def _join(life: Life, tcp: MeshTCP, around: Surroundings, stack: AsyncExitStack) -> None:
     """Listen, and take part in gossip and Kademlia."""
     from beemesh_node.network.gossip import Gossiper  # 20 ms that a light host saves
+    from beemesh_node.network.interfaces import expand
     from beemesh_node.network.kademlia import Kademlia
 
     config, limits = around.config, around.config.limits
@@ -137,16 +143,36 @@ async def _join(life: Life, around: Surroundings, stack: AsyncExitStack) -> None
     life.kademlia = kademlia = Kademlia(life.facade, around.counters, around.without_guards)
     links.on_admitted = lambda peer: nursery.start_soon(kademlia.met, peer)
     links.on_lost = lambda connection: gossiper.connection_lost(connection.muxed_conn.peer_id, connection)
-    if config.listen and not await life.swarm.listen(*[Multiaddr(str(parse(text))) for text in config.listen]):
-        raise ListenFailed(f"none of {', '.join(config.listen)} could be bound: is another daemon using the port?")
-    around.announced[:] = [
-        f"{text.partition('/p2p/')[0]}/p2p/{around.local}" for text in config.announce or life.listening()
-    ]
+    await _listen(life, tcp, config.listen)
+
+    def announce() -> None:
+        addresses = [parse(text) for text in config.announce] or expand(life.listening())
+        around.announced[:] = [str(replace(address, peer=around.local)) for address in addresses]
+
+    async def follow_interfaces() -> None:
+        while True:
+            await trio.sleep(_INTERFACES_EVERY)
+            with suppress(OSError):  # the next look may succeed
+                announce()
+
+    announce()
+    nursery.start_soon(follow_interfaces)
     await stack.enter_async_context(gossiper.running())
     await stack.enter_async_context(kademlia.running())
 
 
-def _make_swarm(config: HostConfig, links: Links, counters: Counters, without: Collection[str]) -> MeshSwarm:
+async def _listen(life: Life, tcp: MeshTCP, listen: Sequence[str]) -> None:
+    """Listen wherever this machine can: one without IPv6, say, is reached by the rest."""
+    bound = not listen or await life.swarm.listen(*[Multiaddr(str(parse(text))) for text in listen])
+    if tcp.taken:
+        raise ListenFailed(f"{', '.join(tcp.taken)}: the port is in use, perhaps by another daemon")
+    if not bound:
+        raise ListenFailed(f"none of {', '.join(listen)} could be bound: this machine has no such address")
+
+
+def _make_swarm(
+    config: HostConfig, tcp: MeshTCP, links: Links, counters: Counters, without: Collection[str]
+) -> MeshSwarm:
     limits = config.limits
     key_pair = create_new_key_pair(config.identity_seed)
     own_id = ID.from_pubkey(key_pair.public_key)
@@ -163,7 +189,7 @@ def _make_swarm(config: HostConfig, links: Links, counters: Counters, without: C
             {NOISE: NoiseTransport(key_pair, noise_privkey=create_new_x25519_key_pair().private_key)},
             muxer,
         ),
-        transports=[MeshTCP()],
+        transports=[tcp],
         retry_config=RetryConfig(max_retries=0),
         connection_config=ConnectionConfig(
             max_connections=limits.connections,

@@ -16,7 +16,7 @@ from beemesh_node.network.library import (
     MuxerUpgradeFailure,
     OpenConnectionError,
     TransportUpgrader,
-    TrioTCPStream,
+    tcp_module,
 )
 
 _BACKLOG = 128
@@ -32,8 +32,9 @@ class MeshListener:
 
     background_nursery: trio.Nursery
 
-    def __init__(self, handler: Callable[[Any], Awaitable[None]]) -> None:
-        self._handler = handler
+    def __init__(self, handler: Callable[[Any], Awaitable[None]], taken: list[str]) -> None:
+        """`taken` gets each address that another process listens on already."""
+        self._handler, self._taken = handler, taken
         self._listeners: list[trio.SocketListener] = []
         self._scope = trio.CancelScope()
 
@@ -43,8 +44,9 @@ class MeshListener:
         try:
             listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=_BACKLOG)
         except OSError as error:
-            reason = "the port is in use" if error.errno == errno.EADDRINUSE else str(error)
-            raise OpenConnectionError(f"cannot listen on {address}: {reason}") from error
+            if error.errno == errno.EADDRINUSE:
+                self._taken.append(str(address))
+            raise OpenConnectionError(f"cannot listen on {address}: {error}") from error
         self._listeners += listeners
         self.background_nursery.start_soon(self._accept, listeners)
 
@@ -53,7 +55,7 @@ class MeshListener:
             await trio.serve_listeners(self._serve, listeners)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        await self._handler(TrioTCPStream(stream))
+        await self._handler(tcp_module.TrioTCPStream(stream))  # as the guards have it
 
     def get_addrs(self) -> tuple[Any, ...]:
         """The addresses bound, with their true ports."""
@@ -71,9 +73,14 @@ class MeshListener:
 class MeshTCP(TCP):  # type: ignore[misc]
     """libp2p's TCP transport with our listener."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[str] = []
+        """Addresses that could not be listened on because another process does."""
+
     def create_listener(self, handler_function: Callable[[Any], Awaitable[None]]) -> MeshListener:
         """A listener that hands what it accepts to `handler_function`."""
-        return MeshListener(handler_function)
+        return MeshListener(handler_function, self.taken)
 
 
 class MeshUpgrader(TransportUpgrader):  # type: ignore[misc]

@@ -12,7 +12,9 @@ import trio
 import trio.testing
 
 from beemesh_node.daemon import presence as service_module
+from beemesh_node.daemon.acquaintances import MOST, WRITE_EVERY, Acquaintances
 from beemesh_node.daemon.presence import PresenceService
+from beemesh_node.daemon.store import FACTS, StoreError
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.core import Core
 from beemesh_node.healing.events import Event, MemberGone
@@ -28,6 +30,7 @@ from tests.node.workloads.reports import PRESENCE
 
 EPOCH = bytes(range(32))
 NEIGHBOUR = "12D3KooWneighbour"
+WAY, OTHER_WAY = "/ip4/192.0.2.7/tcp/7400", "/ip4/192.0.2.8/tcp/7400"
 
 
 @dataclass
@@ -82,6 +85,24 @@ class Detecting:
         return frozenset()
 
 
+@dataclass
+class Memory:
+    """A disk that may be full."""
+
+    values: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    writes: int = 0
+    full: bool = False
+
+    def get(self, table: str, name: str) -> bytes | None:
+        return self.values.get((table, name))
+
+    def write(self, puts: Mapping[tuple[str, str], bytes]) -> None:
+        if self.full:
+            raise StoreError("disk full")
+        self.writes += 1
+        self.values.update(puts)
+
+
 class Speaker:
     """Another machine, known already."""
 
@@ -114,6 +135,7 @@ class Listener:
     events: list[Event] = field(default_factory=list)
     periods: list[int] = field(default_factory=list)
     detecting: Detecting = field(default_factory=Detecting)
+    store: Memory = field(default_factory=Memory)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -121,7 +143,11 @@ class Listener:
         self.member.add_epoch(EPOCH)
         exchange = Exchange(self.air, self.member, relays=False)  # type: ignore[arg-type]
         air: Any = self.air
-        self.service = service = PresenceService(air, self.member, exchange, self._describe, self._put, self.detecting)
+        store: Any = self.store
+        self.service = service = PresenceService(
+            *(air, self.member, exchange, self._describe, self._put, self.detecting),
+            Acquaintances(store, trio.CapacityLimiter(1)),
+        )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(service.run)
             await trio.testing.wait_all_tasks_blocked()
@@ -222,6 +248,71 @@ async def test_a_machine_that_left_is_no_longer_dialled(mesh: Mesh, speakers: li
         await listener.hear(speakers[0].seal(Leaving(restarting=False)))
         assert not listener.air.wanted
         assert isinstance(listener.events[-1], MemberGone)
+
+
+async def test_a_machine_that_restarts_is_dialled_until_it_is_back(mesh: Mesh, speakers: list[Speaker]) -> None:
+    listener = Listener(mesh)
+    async with listener.running():
+        listener.meet(speakers[0])
+        await listener.hear(speakers[0].says(addresses=(WAY,)))
+        await listener.hear(speakers[0].seal(Leaving(restarting=True)))
+        assert listener.air.wanted == {speakers[0].peer: (WAY,)}
+
+
+async def test_who_starts_again_dials_those_whom_it_met(
+    mesh: Mesh, speakers: list[Speaker], autojump_clock: trio.testing.MockClock
+) -> None:
+    before = Listener(mesh)
+    async with before.running():
+        before.meet(*speakers)
+        for speaker in speakers[:5]:
+            await before.hear(speaker.says(addresses=(WAY, "nonsense", "x" * 4096)))
+        await before.hear(speakers[0].seal(Leaving(restarting=False)))
+        await trio.sleep(2)
+    met = {speaker.peer: (WAY,) for speaker in speakers[1:5]}
+    after = Listener(mesh, store=before.store)
+    async with after.running():
+        assert after.air.wanted == met
+        after.meet(speakers[1])
+        await after.hear(speakers[1].says(addresses=(OTHER_WAY,)))
+        assert after.air.wanted == {**met, speakers[1].peer: (OTHER_WAY,)}
+        await after.service.disown(speakers[1].credentials.certificate.machine_id)
+        await trio.sleep(2)
+    last = Listener(mesh, store=before.store)
+    async with last.running():
+        assert set(last.air.wanted) == {speaker.peer for speaker in speakers[2:5]}
+
+
+async def test_the_disk_is_spared_and_may_be_full(
+    mesh: Mesh, speakers: list[Speaker], autojump_clock: trio.testing.MockClock
+) -> None:
+    store = Memory(full=True)
+    listener = Listener(mesh, store=store)
+    async with listener.running():
+        listener.meet(*speakers)
+        for speaker in speakers:
+            await listener.hear(speaker.says(addresses=(WAY,), period_ms=60_000))
+        await trio.sleep(WRITE_EVERY / 2)
+        store.full = False
+        await trio.sleep(WRITE_EVERY)
+        assert store.writes == 1
+        for speaker in speakers:
+            await listener.hear(speaker.says(addresses=(WAY,), period_ms=60_000))
+        await trio.sleep(3 * WRITE_EVERY)
+        assert store.writes == 1
+
+
+async def test_no_more_are_remembered_than_are_dialled_again(autojump_clock: trio.testing.MockClock) -> None:
+    store: Any = Memory()
+    acquaintances = Acquaintances(store, trio.CapacityLimiter(1))
+    for number in range(3 * MOST):
+        acquaintances.met(PeerId(str(number)), [WAY])
+    assert set(acquaintances.known) == {str(number) for number in range(2 * MOST, 3 * MOST)}
+
+
+def test_acquaintances_that_another_version_wrote_are_no_obstacle() -> None:
+    store: Any = Memory({(FACTS, "acquaintances"): b"[1]"})
+    assert not Acquaintances(store, trio.CapacityLimiter(1)).known
 
 
 @pytest.mark.parametrize(

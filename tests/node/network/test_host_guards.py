@@ -176,6 +176,19 @@ async def test_a_stranger_does_not_make_us_wait_for_a_line_of_any_length(without
         await stream.aclose()
 
 
+@pytest.mark.parametrize("without", [NONE, ("ipv6-remotes",)])
+async def test_by_ipv6_too_it_is_known_where_a_peer_is(without: tuple[str, ...]) -> None:
+    async with (
+        host("a", without_guards=without, listen=["/ip6/::1/tcp/0"]) as a,
+        host("b", without_guards=without) as b,
+    ):
+        await b.connect(a.peer_id, a.addresses())
+        await until(lambda: b.peer_id in a.peers())
+        for one, other in ((a, b), (b, a)):
+            assert one._life is not None
+            assert one._life.links.places.get(other.peer_id) == (None if without else "::1")
+
+
 @pytest.mark.parametrize("without", [NONE, ("own-keys",)])
 def test_a_thousand_peers_do_not_evict_our_key(without: tuple[str, ...]) -> None:
     store = guarded(PeerStore, life.STORE_GUARDS, Counters(), without)()

@@ -31,6 +31,7 @@ OF_THE_NODE = {
     "attrs",
     "beemesh_node",
     "idna",
+    "ifaddr",
     "markdown_it",
     "mdurl",
     "outcome",
@@ -44,7 +45,7 @@ OF_THE_NODE = {
 """trio and structlog, and what they load."""
 LEFT_OUT = {
     "aioquic", "anyio", "async_generator", "blake3", "cbor2", "certifi", "cffi", "coincurve", "dns", "fastecdsa",
-    "grpc", "h11", "httpcore", "httpx", "ifaddr", "importlib_metadata", "lru", "miniupnpc", "mmh3", "mypy_protobuf",
+    "grpc", "h11", "httpcore", "httpx", "importlib_metadata", "lru", "miniupnpc", "mmh3", "mypy_protobuf",
     "OpenSSL", "prometheus_client", "psutil", "pycparser", "pylsqpack", "requests", "rpcudp",
     "service_identity", "six", "trio_typing", "trio_websocket", "typing_extensions", "umsgpack", "urllib3", "wsproto",
     "zeroconf",
