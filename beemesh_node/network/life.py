@@ -114,12 +114,12 @@ async def live(around: Surroundings) -> AsyncIterator[Life]:
     tcp = MeshTCP()
     swarm = _make_swarm(config, tcp, links, counters, without)
     facade = guarded(HostFacade, FACADE_GUARDS, counters, without)(swarm, links, limits, counters, around.announced)
-    dialer = Dialer(swarm, links, limits, counters)
-    facade.dial = dialer.link
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_running(swarm))
         nursery = await stack.enter_async_context(trio.open_nursery())
         stack.callback(nursery.cancel_scope.cancel)
+        dialer = Dialer(swarm, links, limits, counters, nursery)
+        facade.dial = dialer.link
         life = Life(links, dialer, facade, swarm, nursery)
         if not config.light:
             await _join(life, tcp, around, stack)
@@ -159,6 +159,7 @@ async def _join(life: Life, tcp: MeshTCP, around: Surroundings, stack: AsyncExit
     nursery.start_soon(follow_interfaces)
     await stack.enter_async_context(gossiper.running())
     await stack.enter_async_context(kademlia.running())
+    stack.callback(links.tell_nobody)  # what ends takes no more tasks
 
 
 async def _listen(life: Life, tcp: MeshTCP, listen: Sequence[str]) -> None:
@@ -228,6 +229,10 @@ async def _running(swarm: MeshSwarm) -> AsyncIterator[None]:
                 for listener in swarm.listeners.values():
                     await listener.close()
                 async with trio.open_nursery() as closing:
-                    for connection in swarm.get_connections():
+                    connections = swarm.get_connections()
+                    for connection in connections:
                         closing.start_soon(connection.close)
+                    for connection in connections:
+                        await connection.muxed_conn.event_closed.wait()
+                    closing.cancel_scope.cancel()  # the library would sleep for another 0.2 s
             scope.cancel()

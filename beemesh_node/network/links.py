@@ -84,14 +84,18 @@ class Links:
         self.counters = counters
         self._emit = emit
         self._shunned = shunned
-        self.on_admitted: Callable[[PeerId], None] = lambda peer: None
-        self.on_lost: Callable[[Any], None] = lambda connection: None
+        self.tell_nobody()
         self._stopping = False
         self._links: dict[Any, Link] = {}
         self._admitted: dict[PeerId, list[Link]] = {}
         self._client = MultiselectClient()
         self.places: dict[PeerId, str] = {}
         """IP address from which each peer was last connected, also of peers that are gone."""
+
+    def tell_nobody(self) -> None:
+        """Tell neither gossip nor Kademlia of connections: they do not run yet, or end."""
+        self.on_admitted: Callable[[PeerId], None] = lambda peer: None
+        self.on_lost: Callable[[Any], None] = lambda connection: None
 
     def of(self, connection: Any) -> Link:
         """The link of a libp2p connection."""

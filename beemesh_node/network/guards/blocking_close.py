@@ -30,8 +30,14 @@ class BoundedClose:
             scope.shield = True  # half closed is worse than closed late
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cut)
+                nursery.start_soon(self._let_go, scope)
                 await super().close(*args)  # type: ignore[misc]
                 nursery.cancel_scope.cancel()
+
+    async def _let_go(self, scope: trio.CancelScope) -> None:
+        """Once it is closed, what the library sleeps after that may be cancelled."""
+        await self.event_closed.wait()
+        scope.shield = False
 
     async def _cut(self) -> None:
         await trio.sleep(_FAREWELL)

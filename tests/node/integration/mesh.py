@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from beemesh_node.cli.main import cli as beectl_cli
 from beemesh_node.daemon.main import cli as beemeshd_cli
+from tests.node.integration import beectl
 from tests.node.integration.machine import BEEMESHD, ROOT, Machine
 from tests.node.integration.segment import Segment
 
@@ -52,16 +53,7 @@ class Operator:
 
     def run(self, *words: object, code: int | None = 0, stdin: str = "") -> Ran:
         """Run beectl to its end. `code` is the exit code it must have, None for any."""
-        done = subprocess.run(
-            self.command(*words),
-            cwd=ROOT,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=_COMMAND_SECONDS,
-            check=False,
-        )
-        ran = Ran(done.returncode, done.stdout, done.stderr)
+        ran = Ran(*beectl.run(self.command(*words)[1:], stdin, _COMMAND_SECONDS))
         assert code is None or ran.code == code, f"beectl {' '.join(map(str, words))}: {ran}"
         return ran
 

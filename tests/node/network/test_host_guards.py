@@ -91,6 +91,7 @@ async def test_one_bad_message_does_not_end_the_network_part(attack: Any, guard:
             await until(lambda: contained(victim, guard))
         else:
             await until(lambda: victim.counters.get("restarts"))
+            await until(lambda: victim.peer_id not in evil.peers())  # it hears a moment later that all was closed
         await until_async(lambda: evil.connect(victim.peer_id, victim.addresses()))
         assert await ask(evil, victim.peer_id) == b"ping"
         assert victim.counters.get("restarts", 0) == (0 if guarded else 1)
