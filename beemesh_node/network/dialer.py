@@ -100,7 +100,10 @@ class Dialer:
             finally:
                 ended.set()
 
-        self._nursery.start_soon(dial)
+        try:
+            self._nursery.start_soon(dial)
+        except RuntimeError:  # it is closed
+            raise Unreachable("the network part ended") from None
         try:
             await ended.wait()
         finally:
