@@ -10,10 +10,11 @@ import trio
 
 from beemesh_node.runtime.config import RuntimeConfig
 from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError
-from beemesh_node.runtime.inspection import listed_status
+from beemesh_node.runtime.inspection import ended_status, listed_status
 from beemesh_node.runtime.labels import MESH, Role, read_labels
 from beemesh_node.runtime.pod_files import PodFiles
 from beemesh_node.runtime.podman_api import PodmanApi
+from beemesh_node.runtime.unmonitored import died_unheard
 from beemesh_node.workloads.pod import ContainerStatus, PodIdentity, PodPhase, PodSpec, PodStatus
 
 
@@ -89,7 +90,8 @@ def _add(found: dict[str, FoundPod], entry: Mapping[str, Any]) -> None:
         return
     known = pod.statuses.get(read.container)
     if known is None or known.restart_count < read.restart:
-        pod.statuses[read.container] = listed_status(entry, read.container, read.restart)
+        status = listed_status(entry, read.container, read.restart)
+        pod.statuses[read.container] = ended_status(status) if died_unheard(entry) else status
         pod.roles[read.container] = read.role
 
 

@@ -14,8 +14,17 @@ import trio
 
 from beemesh_node.runtime.cgroups import out_of_memory
 from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError
-from beemesh_node.runtime.inspection import Ended, Inspection, ended, read_inspection
+from beemesh_node.runtime.inspection import (
+    STOPPING,
+    UNKNOWN,
+    Ended,
+    Inspection,
+    ended,
+    ended_unheard,
+    read_inspection,
+)
 from beemesh_node.runtime.podman_api import PodmanApi
+from beemesh_node.runtime.unmonitored import settle
 
 RESYNC_SECONDS = 30.0
 """How often a container is looked at although nothing was heard of it."""
@@ -78,7 +87,7 @@ class Containers:
         `unheard` is called if that takes long although the process has surely ended.
         """
         look = _FIRST_LOOK
-        pid, starved, gone = 0, False, False
+        pid, starved, gone, settled = 0, False, False, False
         while True:
             try:
                 found = await self._look(container_id, math.inf if not pid else SILENCE_SECONDS)
@@ -91,17 +100,28 @@ class Containers:
                     gone = await self._hint(container_id, pid)
                 continue
             if found is None:
-                return Ended(137, "ContainerStatusUnknown", message="removed by somebody else", removed=True)
+                return Ended(137, UNKNOWN, message="removed by somebody else", removed=True)
             if not found.running:
                 self._wakeups.wake(container_id)  # Whoever else waits for it.
                 return ended(found, starved)
             pid = found.pid
             gone = await self._hint(container_id, pid)
             if gone:
+                if settled and found.state == STOPPING:
+                    return ended_unheard(found)
+                if look >= _LONGEST_LOOK:
+                    settled = await self._settle(container_id)
                 starved = starved or out_of_memory(found.cgroup_path)
                 # The process is gone, and Podman learns of it within milliseconds from conmon.
                 await trio.sleep(look)
                 look = min(look * 1.5, _LONGEST_LOOK)
+
+    async def _settle(self, container_id: str) -> bool:
+        try:
+            await settle(self._api, container_id)
+        except RuntimeUnavailableError:
+            return False
+        return True
 
     async def _look(self, container_id: str, seconds: float) -> Inspection | None:
         try:

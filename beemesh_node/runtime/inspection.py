@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from beemesh_node.workloads.pod import ContainerStatus
 
-RUNNING_STATES = frozenset(("running", "paused", "stopping"))
+UNKNOWN = "ContainerStatusUnknown"
+"""Reason for an end of which nobody can say how it came, as the kubelet has it; its exit code is then 137."""
+STOPPING = "stopping"
+RUNNING_STATES = frozenset(("running", "paused", STOPPING))
 """Podman's words for a container whose main process lives."""
 UNSTARTED_STATES = frozenset(("configured", "created", "initialized"))
 
@@ -86,6 +89,11 @@ def ended(found: Inspection, out_of_memory: bool) -> Ended:
     return Ended(found.exit_code, reason, found.started_at_ms, found.finished_at_ms)
 
 
+def ended_unheard(found: Inspection) -> Ended:
+    """The end of a container of which nobody told."""
+    return Ended(_SIGKILLED, UNKNOWN, found.started_at_ms, message="its monitor (conmon) died with it")
+
+
 def listed_status(entry: Mapping[str, Any], name: str, restart: int) -> ContainerStatus:
     """The status of a container that nobody supervises, from one entry of `GET /containers/json`."""
     state = str(entry.get("State") or "")
@@ -104,6 +112,11 @@ def listed_status(entry: Mapping[str, Any], name: str, restart: int) -> Containe
         container_id=str(entry.get("Id") or ""),
         image_id=str(entry.get("ImageID") or ""),
     )
+
+
+def ended_status(status: ContainerStatus) -> ContainerStatus:
+    """The status of a container of whose end nobody told."""
+    return replace(status, state="terminated", reason=UNKNOWN, exit_code=_SIGKILLED)
 
 
 def unix_ms(text: object) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
+import pytest
 import trio
 
-from beemesh_node.runtime import Runtime
+from beemesh_node.runtime import Runtime, RuntimeConfig, open_runtime
 from beemesh_node.workloads.pod import PodPhase, PodSpec, PodStatus, RestartPolicy
 from tests.node.runtime.podman_service import PodmanService
 from tests.node.runtime.pods import bridged, idle, pod, run_in, shell, until
@@ -99,3 +101,46 @@ async def test_a_pod_that_loses_its_namespaces_again_and_again_waits(runtime: Ru
             lambda status: status.ready and status.containers[0].restart_count >= restarts,  # noqa: B023 - used at once
         )
     assert trio.current_time() - began >= 10
+
+
+SETTLED = 15.0
+"""Seconds, of which Podman waits 5 for the word of the monitor that is gone."""
+
+
+def kill_all_of(podman: PodmanService, container_id: str) -> None:
+    """End a container's process and, first, who would tell Podman of it."""
+    pids = podman.run("inspect", container_id, "--format", "{{.State.ConmonPid}} {{.State.Pid}}").split()
+    for pid in map(int, pids):
+        os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_container_whose_monitor_died_with_it_comes_back(runtime: Runtime, podman: PodmanService) -> None:
+    spec = pod(idle())
+    await runtime.start(spec)
+    before = await until(runtime, spec, lambda status: status.ready)
+    kill_all_of(podman, before.containers[0].container_id)
+    with trio.fail_after(SETTLED):
+        status = await until(runtime, spec, lambda status: status.ready and status.containers[0].restart_count == 1)
+    (container,) = status.containers
+    assert (container.last_exit_code, container.last_reason) == (137, "ContainerStatusUnknown")
+
+
+@pytest.mark.parametrize("network", [pod, bridged])
+async def test_what_died_with_its_monitor_while_nobody_looked_is_not_taken_for_running(
+    config: RuntimeConfig, podman: PodmanService, network: Callable[..., PodSpec]
+) -> None:
+    spec = network(idle("a"), idle("b"))
+    async with open_runtime(config) as runtime:
+        await runtime.start(spec)
+        before = await until(runtime, spec, lambda status: status.ready)
+    for container in before.containers:
+        kill_all_of(podman, container.container_id)
+    infra = podman.run("ps", "-q", "--filter", "name=infra").split()
+    for container_id in infra:
+        kill_all_of(podman, container_id)
+    async with open_runtime(config) as runtime:
+        (found,) = runtime.pods()
+        running = {one.container_id for one in found.containers if one.state == "running"}
+        assert not running & {one.container_id for one in before.containers}
+        with trio.fail_after(SETTLED):
+            await until(runtime, spec, lambda status: status.ready)
