@@ -5,7 +5,7 @@ A machine that starts again finds the mesh by any of them, whatever became of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 import msgspec
@@ -20,39 +20,51 @@ from beemesh_node.protocol.ids import PeerId
 log = structlog.get_logger()
 
 MOST = 32
-"""Machines that are remembered, those met last."""
+"""Machines that are remembered, those heard last."""
 MOST_ADDRESSES = 8
 """Addresses that are remembered of each, the first ones that it tells."""
+FORGOTTEN_AFTER = 30 * 24 * 3600
+"""Seconds after which a machine that was not heard is not looked for after a start: it may itself look for others."""
 WRITE_EVERY = 30.0
 """Seconds between two writes at least."""
 
 _FACT = "acquaintances"
 _TOGETHER = 1.0
 """Seconds in which more are met, commonly, once one is."""
+_REFRESH = 24 * 3600.0
+"""Seconds after which it is written down who was heard last, although nobody is new."""
+
+
+class _Acquaintance(msgspec.Struct, frozen=True, array_like=True):
+    addresses: tuple[str, ...]
+    heard: int
+    """Mesh time in milliseconds."""
 
 
 class Acquaintances:
-    """The machines met last and their addresses."""
+    """The machines heard last and their addresses."""
 
-    def __init__(self, store: Store, limiter: trio.CapacityLimiter) -> None:
+    def __init__(self, store: Store, limiter: trio.CapacityLimiter, mesh_time: Callable[[], int]) -> None:
         """Take up what the disk holds. Raises `StoreError`."""
-        self._store, self._limiter = store, limiter
-        self._known = _read(store.get(FACTS, _FACT))
+        self._store, self._limiter, self._mesh_time = store, limiter, mesh_time
+        oldest = mesh_time() - FORGOTTEN_AFTER * 1000
+        self._known = {peer: known for peer, known in _read(store.get(FACTS, _FACT)).items() if known.heard >= oldest}
         self._different = trio.Event()
 
     @property
-    def known(self) -> Mapping[PeerId, tuple[str, ...]]:
-        """Addresses by peer, who was met last at the end."""
-        return self._known
+    def known(self) -> Mapping[PeerId, Sequence[str]]:
+        """Addresses by peer, whoever was heard last first."""
+        return {peer: self._known[peer].addresses for peer in reversed(self._known)}
 
-    def met(self, peer: PeerId, addresses: Sequence[str]) -> None:
+    def heard(self, peer: PeerId, addresses: Sequence[str]) -> None:
         """Remember where a machine says that it can be dialled."""
-        ways = tuple(islice(filter(_is_address, addresses), MOST_ADDRESSES))
         before = self._known.pop(peer, None)
-        self._known[peer] = ways
+        same = before is not None and before.addresses == tuple(addresses)
+        ways = tuple(addresses) if same else tuple(islice(filter(_is_address, addresses), MOST_ADDRESSES))
+        self._known[peer] = _Acquaintance(ways, self._mesh_time())
         while len(self._known) > MOST:
             del self._known[next(iter(self._known))]
-        if ways != before:
+        if before is None or ways != before.addresses:
             self._different.set()
 
     def forget(self, peer: PeerId) -> None:
@@ -63,15 +75,14 @@ class Acquaintances:
     async def run(self) -> None:
         """Write down what is different, for ever. A disk that cannot be written to is tried again."""
         while True:
-            await self._different.wait()
+            with trio.move_on_after(_REFRESH):
+                await self._different.wait()
             await trio.sleep(_TOGETHER)
             await self.write()
             await trio.sleep(WRITE_EVERY)
 
     async def write(self) -> None:
-        """Write down what is different now."""
-        if not self._different.is_set():
-            return
+        """Write down who is known now."""
         self._different = trio.Event()
         try:
             value = {(FACTS, _FACT): msgspec.json.encode(self._known)}
@@ -89,9 +100,9 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _read(stored: bytes | None) -> dict[PeerId, tuple[str, ...]]:
+def _read(stored: bytes | None) -> dict[PeerId, _Acquaintance]:
     try:
-        return {} if stored is None else msgspec.json.decode(stored, type=dict[PeerId, tuple[str, ...]])
+        return {} if stored is None else msgspec.json.decode(stored, type=dict[PeerId, _Acquaintance])
     except msgspec.DecodeError as error:  # ValidationError is one of them
         log.warning("stored acquaintances not understood, beginning anew", error=str(error))
         return {}

@@ -180,7 +180,7 @@ class Node:
         self._store, self._limiter, self._nursery = store, limiter, nursery
         self._kept_by = state_key_kept_by
         certificate = machine.membership.certificate
-        acquaintances = Acquaintances(store, limiter)
+        acquaintances = Acquaintances(store, limiter, machine.mesh_time)
         core_config = Config(
             seed=secrets.token_bytes(16),
             life=next_life(store),

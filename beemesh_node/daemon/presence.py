@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import zip_longest
 from typing import Protocol, TypeAlias
 
 import structlog
@@ -121,12 +121,11 @@ class PresenceService:
         if self._expires.pop(machine, None) is not None:
             self._want()
 
-    async def disown(self, machine: MachineId) -> None:
+    async def disown(self, contact: Contact) -> None:
         """Count a machine no more, with its claims: it is believed no more."""
-        contact = self._member.contacts.by_machine(machine)
-        if contact is not None:
-            self._acquaintances.forget(contact.peer)
-            self._heard.discard(contact.peer)
+        machine = contact.machine
+        self._acquaintances.forget(contact.peer)
+        self._heard.discard(contact.peer)
         self._newest.pop(machine, None)
         self._expires.pop(machine, None)
         self._want()
@@ -224,8 +223,8 @@ class PresenceService:
         self._newest[contact.machine] = (presence, now)
         self._heard.add(contact.peer)
         self._expires[contact.machine] = now + lifetime(presence.period_ms / 1000, WATCHED_LEAST)
+        self._acquaintances.heard(contact.peer, presence.addresses)
         if news:
-            self._acquaintances.met(contact.peer, presence.addresses)
             self._want()
         await self._put(MemberSeen(_member(contact, presence)))
 
@@ -254,19 +253,20 @@ class PresenceService:
 
         These are the same for everybody, so that most connections are shared.
         """
-        heard = self._newest
+        heard, known = self._newest, self._acquaintances.known
         silent = sorted(heard.keys() - self._expires.keys(), key=lambda machine: (-heard[machine][1], machine))
-        unheard = {peer: ways for peer, ways in self._acquaintances.known.items() if peer not in self._heard}
+        unheard = [(peer, ways) for peer, ways in known.items() if peer not in self._heard]
+        by_turns = zip_longest(self._ways(silent[:MAX_WANTED]), unheard)
+        lost = [each for pair in by_turns for each in pair if each is not None]
         close = self._detection.neighbours()
         first = sorted(self._expires, key=lambda machine: (machine not in close, machine))
-        here = first[: MAX_WANTED - min(len(silent) + len(unheard), FOR_SILENT)]
-        wanted: dict[PeerId, tuple[str, ...]] = {}
-        for machine in (*here, *silent[: MAX_WANTED - len(here)]):
-            contact = self._member.contacts.by_machine(machine)
-            if contact is not None:
-                wanted[contact.peer] = heard[machine][0].addresses
-        wanted.update(islice(unheard.items(), MAX_WANTED - len(wanted)))
-        self._host.want(wanted)
+        here = self._ways(first[: MAX_WANTED - min(len(lost), FOR_SILENT)])
+        self._host.want(dict([*here, *lost][:MAX_WANTED]))
+
+    def _ways(self, machines: Iterable[MachineId]) -> list[tuple[PeerId, Sequence[str]]]:
+        """Where machines said that they can be dialled."""
+        contacts = ((machine, self._member.contacts.by_machine(machine)) for machine in machines)
+        return [(found.peer, self._newest[machine][0].addresses) for machine, found in contacts if found is not None]
 
     async def _watch_connections(self) -> None:
         """Speak at once to who has just come, so that it need not wait for the next period."""

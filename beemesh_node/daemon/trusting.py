@@ -35,7 +35,7 @@ _LOOK_EVERY: Final = 15.0
 _AT_ONCE: Final = 8
 """Machines that are shown news at the same time."""
 
-Drop: TypeAlias = Callable[[MachineId], Awaitable[None]]
+Drop: TypeAlias = Callable[[Contact], Awaitable[None]]
 """Counts a machine no more, with its claims."""
 
 
@@ -156,7 +156,7 @@ class TrustDesk:
             if contact.certificate.role is Role.MACHINE and contact.machine not in self._dropped:
                 self._dropped.add(contact.machine)
                 log.warning("believed no more", machine=contact.machine, name=contact.certificate.name)
-                await self._drop(contact.machine)
+                await self._drop(contact)
         self._dropped = {machine for machine in self._dropped if self._contacts.by_machine(machine) is None}
         for peer, admission in list(self._host.peers().items()):
             if isinstance(admission, Contact) and not self._may_stay(peer, admission):

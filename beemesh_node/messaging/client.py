@@ -47,7 +47,9 @@ from beemesh_node.protocol.trust import TrustStore
 
 _LIST_WITHIN = 10.0
 _HEAD_START = 0.25
-"""Seconds that a machine has to answer before the next one is dialled beside it (as in RFC 8305)."""
+"""Seconds that the first machine has to answer before the next one is dialled beside it (as in RFC 8305)."""
+_LATER_HEAD_START = 0.05
+"""Seconds that each later one has: many that are known may be gone."""
 
 T = TypeVar("T")
 
@@ -222,35 +224,40 @@ async def _first_to_admit(host: Host, addresses: Sequence[str], timeout: float) 
     """
     if not addresses:
         raise MeshUnreachable("no address of a machine is known: add one with `beectl context add-address`")
+    ways: dict[PeerId, list[str]] = {}
+    for address in addresses:
+        ways.setdefault(PeerId(address.rpartition("/p2p/")[2]), []).append(address)
     reasons: dict[str, str] = {}
     refused = False
     found: list[Contact] = []
 
-    async def dial(address: str, failed: trio.Event) -> None:
+    async def dial(peer: PeerId, failed: trio.Event) -> None:
         nonlocal refused
-        peer = PeerId(address.rpartition("/p2p/")[2])
+        known = ", ".join(ways[peer])
         try:
-            admission = await host.connect(peer, [address])
+            admission = await host.connect(peer, ways[peer])
         except Refused as error:
             refused = True
-            reasons[address] = error.reason
+            reasons[known] = error.reason
         except Unreachable as error:
-            reasons[address] = str(error)
+            reasons[known] = str(error)
         else:
             if isinstance(admission, Contact) and admission.certificate.role is Role.MACHINE:
                 found.append(admission)
                 nursery.cancel_scope.cancel()
             else:
-                reasons[address] = "answers as an operator, not as a machine"
+                reasons[known] = "answers as an operator, not as a machine"
         failed.set()
 
     with trio.move_on_after(timeout):
         async with trio.open_nursery() as nursery:
-            for address in random.sample(addresses, len(addresses)):  # the work of entries is shared
+            head_start = _HEAD_START
+            for peer in random.sample(list(ways), len(ways)):  # the work of entries is shared
                 failed = trio.Event()
-                nursery.start_soon(dial, address, failed)
-                with trio.move_on_after(_HEAD_START):
+                nursery.start_soon(dial, peer, failed)
+                with trio.move_on_after(head_start):
                     await failed.wait()
+                head_start = _LATER_HEAD_START
     if found:
         return found[0]
     told = "; ".join(f"{address}: {reason}" for address, reason in reasons.items())

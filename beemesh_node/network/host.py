@@ -332,7 +332,7 @@ async def open_host(
     come. `without_guards` leaves guards out, by name: only tests that show a fault of the library do.
 
     Raises:
-        ListenFailed: another process listens there, or none of the listen addresses could be bound.
+        ListenFailed: a port is in use, or none of the listen addresses could be bound.
         InvalidAddress: an address of the configuration cannot be read.
     """
     host = MeshHost(config, gatekeeper, without_guards)

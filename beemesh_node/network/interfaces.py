@@ -16,7 +16,7 @@ IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 MAX_TOLD = 8
 """Addresses told to others at most."""
 _OF_CONTAINERS = re.compile(
-    r"(?:beemesh|br-|cali|cbr|cilium|cni|docker|dummy|flannel|kube-ipvs|lxcbr|lxdbr|podman|tunl|veth|virbr)"
+    r"(?:beemesh|br-[0-9a-f]{12}$|cali|cbr|cilium|cni|docker|dummy|flannel|kube-ipvs|lxcbr|lxdbr|podman|tunl|veth|virbr)"
 )
 """How interfaces for containers are named: their addresses mean something else on every machine. Calico's default
 `IP_AUTODETECTION_METHOD` passes over most of the same (https://docs.tigera.io/calico/latest/reference/configure-calico-node).

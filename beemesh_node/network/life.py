@@ -166,7 +166,7 @@ async def _listen(life: Life, tcp: MeshTCP, listen: Sequence[str]) -> None:
     """Listen wherever this machine can: one without IPv6, say, is reached by the rest."""
     bound = not listen or await life.swarm.listen(*[Multiaddr(str(parse(text))) for text in listen])
     if tcp.taken:
-        raise ListenFailed(f"{', '.join(tcp.taken)}: the port is in use, perhaps by another daemon")
+        raise ListenFailed(f"{', '.join(tcp.taken)}: the port is in use, by another process or entry of `listen`")
     if not bound:
         raise ListenFailed(f"none of {', '.join(listen)} could be bound: this machine has no such address")
 

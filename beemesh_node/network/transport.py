@@ -33,7 +33,7 @@ class MeshListener:
     background_nursery: trio.Nursery
 
     def __init__(self, handler: Callable[[Any], Awaitable[None]], taken: list[str]) -> None:
-        """`taken` gets each address that another process listens on already."""
+        """`taken` gets each address of which the port is in use."""
         self._handler, self._taken = handler, taken
         self._listeners: list[trio.SocketListener] = []
         self._scope = trio.CancelScope()
@@ -76,7 +76,7 @@ class MeshTCP(TCP):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.taken: list[str] = []
-        """Addresses that could not be listened on because another process does."""
+        """Addresses that could not be listened on because their port is in use."""
 
     def create_listener(self, handler_function: Callable[[Any], Awaitable[None]]) -> MeshListener:
         """A listener that hands what it accepts to `handler_function`."""

@@ -10,11 +10,11 @@ import trio
 
 from beemesh_node.runtime.config import RuntimeConfig
 from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError
-from beemesh_node.runtime.inspection import ended_status, listed_status
+from beemesh_node.runtime.inspection import RUNNING_STATES, ended_status, listed_status, read_inspection
 from beemesh_node.runtime.labels import MESH, Role, read_labels
 from beemesh_node.runtime.pod_files import PodFiles
 from beemesh_node.runtime.podman_api import PodmanApi
-from beemesh_node.runtime.unmonitored import died_unheard
+from beemesh_node.runtime.unmonitored import is_corpse, is_gone
 from beemesh_node.workloads.pod import ContainerStatus, PodIdentity, PodPhase, PodSpec, PodStatus
 
 
@@ -72,7 +72,7 @@ async def find_pods(api: PodmanApi, config: RuntimeConfig) -> dict[str, FoundPod
             if read := read_labels(entry.get("Labels") or {}):
                 found[read.identity.pod_uid] = FoundPod(read.identity, sandbox=str(entry["Id"]))
         for entry in await api.get("/containers/json", {"all": True, "filters": label}) or ():
-            _add(found, entry)
+            _add(found, entry, is_dead=await _is_corpse(api, entry, config.network))
     except PodmanRefusedError as error:
         raise RuntimeUnavailableError.at(api.socket, f"containers cannot be listed ({error})") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -81,7 +81,13 @@ async def find_pods(api: PodmanApi, config: RuntimeConfig) -> dict[str, FoundPod
     return found
 
 
-def _add(found: dict[str, FoundPod], entry: Mapping[str, Any]) -> None:
+async def _is_corpse(api: PodmanApi, entry: Mapping[str, Any], network: str) -> bool:
+    if entry.get("State") not in RUNNING_STATES or not is_gone(int(entry.get("Pid") or 0)):
+        return False
+    return is_corpse(read_inspection(await api.get(f"/containers/{entry['Id']}/json"), network), api.socket)
+
+
+def _add(found: dict[str, FoundPod], entry: Mapping[str, Any], *, is_dead: bool) -> None:
     read = read_labels(entry.get("Labels") or {})
     if read is None:
         return
@@ -91,7 +97,7 @@ def _add(found: dict[str, FoundPod], entry: Mapping[str, Any]) -> None:
     known = pod.statuses.get(read.container)
     if known is None or known.restart_count < read.restart:
         status = listed_status(entry, read.container, read.restart)
-        pod.statuses[read.container] = ended_status(status) if died_unheard(entry) else status
+        pod.statuses[read.container] = ended_status(status) if is_dead else status
         pod.roles[read.container] = read.role
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import trio
 
 from beemesh_node.runtime.cgroups import out_of_memory
 from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError
 from beemesh_node.runtime.inspection import (
-    STOPPING,
     UNKNOWN,
     Ended,
     Inspection,
@@ -24,7 +24,7 @@ from beemesh_node.runtime.inspection import (
     read_inspection,
 )
 from beemesh_node.runtime.podman_api import PodmanApi
-from beemesh_node.runtime.unmonitored import settle
+from beemesh_node.runtime.unmonitored import is_corpse
 
 RESYNC_SECONDS = 30.0
 """How often a container is looked at although nothing was heard of it."""
@@ -87,7 +87,7 @@ class Containers:
         `unheard` is called if that takes long although the process has surely ended.
         """
         look = _FIRST_LOOK
-        pid, starved, gone, settled = 0, False, False, False
+        pid, starved, gone = 0, False, False
         while True:
             try:
                 found = await self._look(container_id, math.inf if not pid else SILENCE_SECONDS)
@@ -107,21 +107,17 @@ class Containers:
             pid = found.pid
             gone = await self._hint(container_id, pid)
             if gone:
-                if settled and found.state == STOPPING:
+                if look >= _LONGEST_LOOK and is_corpse(found, self._api.socket):
                     return ended_unheard(found)
-                if look >= _LONGEST_LOOK:
-                    settled = await self._settle(container_id)
                 starved = starved or out_of_memory(found.cgroup_path)
                 # The process is gone, and Podman learns of it within milliseconds from conmon.
                 await trio.sleep(look)
                 look = min(look * 1.5, _LONGEST_LOOK)
 
-    async def _settle(self, container_id: str) -> bool:
-        try:
-            await settle(self._api, container_id)
-        except RuntimeUnavailableError:
-            return False
-        return True
+    async def settle(self, container: str) -> None:
+        """Have Podman stop a container whose process is gone, if it says that it runs."""
+        with suppress(PodmanRefusedError, RuntimeUnavailableError):  # it goes with the pod
+            await self._api.post(f"/containers/{container}/stop", params={"timeout": "0"})
 
     async def _look(self, container_id: str, seconds: float) -> Inspection | None:
         try:

@@ -73,6 +73,11 @@ class Driver:
         except (PodmanRefusedError, RuntimeUnavailableError):
             return  # It goes with the pod.
 
+    async def settle(self, container: Container, restart: int) -> None:
+        """Have Podman count a life as over of whose end nobody told it."""
+        prefix = self.surroundings.config.name_prefix
+        await self.containers.settle(container_name(prefix, self.pod.identity, container.name, restart))
+
     async def inspect(self, container_id: str) -> Inspection | None:
         """What Podman says of one life, None if it has no such one.
 

@@ -13,8 +13,7 @@ from beemesh_node.workloads.pod import ContainerStatus
 
 UNKNOWN = "ContainerStatusUnknown"
 """Reason for an end of which nobody can say how it came, as the kubelet has it; its exit code is then 137."""
-STOPPING = "stopping"
-RUNNING_STATES = frozenset(("running", "paused", STOPPING))
+RUNNING_STATES = frozenset(("running", "paused", "stopping"))
 """Podman's words for a container whose main process lives."""
 UNSTARTED_STATES = frozenset(("configured", "created", "initialized"))
 
@@ -29,6 +28,8 @@ class Inspection:
     container_id: str
     state: str
     pid: int
+    monitor: int
+    """The process of conmon, which tells Podman of the end."""
     exit_code: int
     oom_killed: bool
     started_at_ms: int
@@ -69,6 +70,7 @@ def read_inspection(data: Mapping[str, Any], network: str) -> Inspection:
             container_id=str(data["Id"]),
             state=str(state["Status"]),
             pid=int(state.get("Pid") or 0),
+            monitor=int(state.get("ConmonPid") or 0),
             exit_code=int(state.get("ExitCode") or 0),
             oom_killed=bool(state.get("OOMKilled")),
             started_at_ms=unix_ms(state.get("StartedAt")),

@@ -12,7 +12,7 @@ import trio
 
 from beemesh_node.runtime.backoff import CrashLoopBackOff, restarts
 from beemesh_node.runtime.errors import RuntimeUnavailableError, StartError
-from beemesh_node.runtime.inspection import Ended, Inspection
+from beemesh_node.runtime.inspection import UNKNOWN, Ended, Inspection
 from beemesh_node.runtime.labels import Role
 from beemesh_node.runtime.probing import Ask, run_probe
 from beemesh_node.workloads.pod import RUNTIME_UNAVAILABLE, Container, ContainerStatus, Probe, RestartPolicy
@@ -32,6 +32,9 @@ class ContainerDriver(Protocol):
 
     async def prune(self, container: Container, restart: int) -> None:
         """Remove the life before the last."""
+
+    async def settle(self, container: Container, restart: int) -> None:
+        """Have a life counted as over of whose end nobody told."""
 
     async def inspect(self, container_id: str) -> Inspection | None:
         """What is known of one life. Raises RuntimeUnavailableError."""
@@ -187,6 +190,8 @@ class ContainerKeeper:
             return
         if found is not None:
             self._update(started_at_ms=found.started_at_ms, image_id=found.image_id)
+        if self.status.last_reason == UNKNOWN:
+            await self._driver.settle(self.container, self.status.restart_count - 1)
         await self._driver.prune(self.container, self.status.restart_count)
 
     def _unheard(self) -> None:

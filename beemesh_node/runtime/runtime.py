@@ -36,7 +36,6 @@ from beemesh_node.runtime.pod_files import PodFiles, memory_volume
 from beemesh_node.runtime.podman_api import PodmanApi
 from beemesh_node.runtime.probe_actions import Prober
 from beemesh_node.runtime.supervisor import PodSupervisor
-from beemesh_node.runtime.unmonitored import settle_all
 from beemesh_node.workloads.pod import PodIdentity, PodSpec, PodStatus
 
 log = structlog.get_logger()
@@ -214,7 +213,6 @@ class Runtime:
 
     async def serve(self) -> None:
         """Adopt what is here, then begin the tasks of the runtime. Called by `open_runtime`."""
-        await settle_all(self._api, self._config.mesh)
         found = await self._found()
         await self._leases.end_others(found)
         for pod in found.values():

@@ -1,27 +1,27 @@
 """Containers whose monitor (conmon) died together with their process, as when somebody kills everything of a pod.
 
 The monitor is who tells Podman of an end. Without it, Podman says for ever that the container runs (seen with Podman
-4.3; after a reboot Podman begins anew). Stopping such a container makes Podman say that it is stopping, for ever again:
-that, and a process that is gone, is how such an end is told apart from others.
+4.3; after a reboot Podman begins anew). Who can see processes knows better.
 """
 
 from __future__ import annotations
 
 import os
 import select
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any
+import socket
+import struct
+from pathlib import Path
 
-import structlog
-import trio
+from beemesh_node.runtime.inspection import Inspection
 
-from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError
-from beemesh_node.runtime.inspection import RUNNING_STATES, STOPPING
-from beemesh_node.runtime.labels import MESH
-from beemesh_node.runtime.podman_api import PodmanApi
+_CREDENTIALS = struct.Struct("3i")
+"""`struct ucred`: process, user and group (unix(7), SO_PEERCRED)."""
 
-log = structlog.get_logger()
+
+def is_corpse(found: Inspection, podman: Path) -> bool:
+    """Whether a container has neither process nor monitor, although the Podman at a socket says that it runs."""
+    pids = (found.pid, found.monitor)
+    return found.running and min(pids) > 0 and all(map(is_gone, pids)) and _shows_processes(podman)
 
 
 def is_gone(pid: int) -> bool:
@@ -33,37 +33,20 @@ def is_gone(pid: int) -> bool:
     except OSError:
         return False
     try:
-        return bool(select.select([descriptor], [], [], 0)[0])
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
     finally:
         os.close(descriptor)
 
 
-def died_unheard(entry: Mapping[str, Any]) -> bool:
-    """Whether a listed container ended so, and was settled since."""
-    return entry.get("State") == STOPPING and bool(entry.get("Pid")) and is_gone(int(entry["Pid"]))
-
-
-async def settle(api: PodmanApi, container_id: str) -> None:
-    """Have Podman stop a container whose process is gone. Raises RuntimeUnavailableError."""
-    log.warning("a container's monitor died with it", container=container_id)
-    with suppress(PodmanRefusedError):  # it ended as others do, meanwhile
-        await api.post(f"/containers/{container_id}/stop", params={"timeout": "0"})
-
-
-async def settle_all(api: PodmanApi, mesh: str) -> None:
-    """Do so with all of this mesh's containers that Podman lists as running although their process is gone.
-
-    Raises RuntimeUnavailableError.
-    """
-    try:
-        listed = await api.get("/containers/json", {"filters": {"label": [f"{MESH}={mesh}"]}}) or ()
-    except PodmanRefusedError as error:
-        raise RuntimeUnavailableError.at(api.socket, f"containers cannot be listed ({error})") from error
-    async with trio.open_nursery() as nursery:
-        for entry in listed:
-            if _says_it_runs(entry) and is_gone(int(entry["Pid"])):
-                nursery.start_soon(settle, api, str(entry["Id"]))
-
-
-def _says_it_runs(entry: Mapping[str, Any]) -> bool:
-    return entry.get("State") in RUNNING_STATES and bool(entry.get("Pid"))
+def _shows_processes(podman: Path) -> bool:
+    """Whether who listens there has a process id here: to a daemon in a container of its own, every process is gone."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        try:
+            client.connect(str(podman))
+            pid, _, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        except OSError:
+            return False
+    return bool(pid > 0)

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from beemesh_node.daemon import presence as service_module
-from beemesh_node.daemon.acquaintances import MOST, WRITE_EVERY, Acquaintances
+from beemesh_node.daemon.acquaintances import FORGOTTEN_AFTER, MOST, WRITE_EVERY, Acquaintances
 from beemesh_node.daemon.presence import PresenceService
 from beemesh_node.daemon.store import FACTS, StoreError
 from beemesh_node.healing.config import Config
@@ -91,6 +91,8 @@ class Memory:
 
     values: dict[tuple[str, str], bytes] = field(default_factory=dict)
     writes: int = 0
+    refused: trio.Event = field(default_factory=trio.Event)
+    written: trio.Event = field(default_factory=trio.Event)
     full: bool = False
 
     def get(self, table: str, name: str) -> bytes | None:
@@ -98,9 +100,11 @@ class Memory:
 
     def write(self, puts: Mapping[tuple[str, str], bytes]) -> None:
         if self.full:
+            trio.from_thread.run_sync(self.refused.set)
             raise StoreError("disk full")
         self.writes += 1
         self.values.update(puts)
+        trio.from_thread.run_sync(self.written.set)
 
 
 class Speaker:
@@ -136,6 +140,7 @@ class Listener:
     periods: list[int] = field(default_factory=list)
     detecting: Detecting = field(default_factory=Detecting)
     store: Memory = field(default_factory=Memory)
+    now: int = NOW
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -146,7 +151,7 @@ class Listener:
         store: Any = self.store
         self.service = service = PresenceService(
             *(air, self.member, exchange, self._describe, self._put, self.detecting),
-            Acquaintances(store, trio.CapacityLimiter(1)),
+            Acquaintances(store, trio.CapacityLimiter(1), lambda: self.now),
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(service.run)
@@ -276,7 +281,9 @@ async def test_who_starts_again_dials_those_whom_it_met(
         after.meet(speakers[1])
         await after.hear(speakers[1].says(addresses=(OTHER_WAY,)))
         assert after.air.wanted == {**met, speakers[1].peer: (OTHER_WAY,)}
-        await after.service.disown(speakers[1].credentials.certificate.machine_id)
+        contact = after.member.contacts.by_machine(speakers[1].credentials.certificate.machine_id)
+        assert contact is not None
+        await after.service.disown(contact)
         await trio.sleep(2)
     last = Listener(mesh, store=before.store)
     async with last.running():
@@ -292,27 +299,42 @@ async def test_the_disk_is_spared_and_may_be_full(
         listener.meet(*speakers)
         for speaker in speakers:
             await listener.hear(speaker.says(addresses=(WAY,), period_ms=60_000))
-        await trio.sleep(WRITE_EVERY / 2)
-        store.full = False
-        await trio.sleep(WRITE_EVERY)
-        assert store.writes == 1
+        with trio.fail_after(10 * WRITE_EVERY):
+            await store.refused.wait()
+            store.full = False
+            await store.written.wait()
         for speaker in speakers:
             await listener.hear(speaker.says(addresses=(WAY,), period_ms=60_000))
         await trio.sleep(3 * WRITE_EVERY)
         assert store.writes == 1
 
 
-async def test_no_more_are_remembered_than_are_dialled_again(autojump_clock: trio.testing.MockClock) -> None:
+async def test_who_was_not_heard_for_long_is_looked_for_no_more(
+    mesh: Mesh, speakers: list[Speaker], autojump_clock: trio.testing.MockClock
+) -> None:
+    before = Listener(mesh)
+    async with before.running():
+        before.meet(*speakers)
+        await before.hear(speakers[0].says(addresses=(WAY,)))
+        before.now += FORGOTTEN_AFTER * 1000
+        await before.hear(speakers[1].says(addresses=(WAY,)))
+        await trio.sleep(2)
+    after = Listener(mesh, store=before.store, now=before.now + 1)
+    async with after.running():
+        assert after.air.wanted == {speakers[1].peer: (WAY,)}
+
+
+async def test_no_more_are_remembered_than_are_dialled_again() -> None:
     store: Any = Memory()
-    acquaintances = Acquaintances(store, trio.CapacityLimiter(1))
+    acquaintances = Acquaintances(store, trio.CapacityLimiter(1), lambda: NOW)
     for number in range(3 * MOST):
-        acquaintances.met(PeerId(str(number)), [WAY])
-    assert set(acquaintances.known) == {str(number) for number in range(2 * MOST, 3 * MOST)}
+        acquaintances.heard(PeerId(str(number)), [WAY])
+    assert list(acquaintances.known) == [str(number) for number in reversed(range(2 * MOST, 3 * MOST))]
 
 
 def test_acquaintances_that_another_version_wrote_are_no_obstacle() -> None:
     store: Any = Memory({(FACTS, "acquaintances"): b"[1]"})
-    assert not Acquaintances(store, trio.CapacityLimiter(1)).known
+    assert not Acquaintances(store, trio.CapacityLimiter(1), lambda: NOW).known
 
 
 @pytest.mark.parametrize(

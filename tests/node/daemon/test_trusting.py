@@ -100,8 +100,8 @@ class Node:
         self.cut.append(peer)
         self.linked.pop(peer, None)
 
-    async def drop(self, machine: str) -> None:
-        self.dropped.append(machine)
+    async def drop(self, contact: Contact) -> None:
+        self.dropped.append(contact.machine)
 
     # as Exchange
 

@@ -48,13 +48,15 @@ def test_what_comes_and_goes_is_seen(interfaces: list[ifaddr.Adapter]) -> None:
     assert told(EVERYWHERE) == []
 
 
-@pytest.mark.parametrize("name", ["beemesh0", "podman1", "cni-podman0", "docker0", "br-3f2a", "veth12", "virbr0", "cali9"])
+@pytest.mark.parametrize(
+    "name", ["beemesh0", "podman1", "cni-podman0", "docker0", "br-3f2a5c7d9e1b", "veth12", "virbr0", "cali9"]
+)
 def test_bridges_of_containers_are_passed_over(interfaces: list[ifaddr.Adapter], name: str) -> None:
     interfaces.append(adapter(name, "10.88.0.1"))
     assert told(EVERYWHERE[:1]) == ["/ip4/192.0.2.7/tcp/7400"]
 
 
-@pytest.mark.parametrize("name", ["br0", "vmbr0", "bond0", "wg0", "tailscale0", "lan-podman"])
+@pytest.mark.parametrize("name", ["br0", "br-lan", "br-ex", "vmbr0", "bond0", "wg0", "tailscale0", "lan-podman"])
 def test_other_interfaces_are_not(interfaces: list[ifaddr.Adapter], name: str) -> None:
     interfaces.append(adapter(name, "10.0.0.1"))
     assert "/ip4/10.0.0.1/tcp/7400" in told(EVERYWHERE[:1])

@@ -49,6 +49,9 @@ class VirtualContainers:
     async def prune(self, container: Container, restart: int) -> None:
         return None
 
+    async def settle(self, container: Container, restart: int) -> None:
+        return None
+
     async def inspect(self, container_id: str) -> Inspection | None:
         if self.removed_at is not None and trio.current_time() >= self.removed_at:
             return None
