@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar, final
@@ -16,20 +15,20 @@ from beemesh_node.membership.closeness import GUARDIANS, guardians_of, key_of_na
 from beemesh_node.membership.member import Member, member_of
 from beemesh_node.messaging.directory import Contact, ContactBook
 from beemesh_node.messaging.duplex import SealedDuplex
+from beemesh_node.messaging.entering import first_to_admit
 from beemesh_node.messaging.errors import (
     AuthenticationRefused,
     ConnectionLost,
     MeshUnreachable,
     PeerRefused,
-    RequestTimeout,
 )
 from beemesh_node.messaging.exchange import Exchange
 from beemesh_node.messaging.gatekeeper import MemberGatekeeper
 from beemesh_node.messaging.local import LocalMember
-from beemesh_node.network.api import Host, HostConfig, Refused, Unreachable
+from beemesh_node.network.api import Host, HostConfig
 from beemesh_node.protocol.certificate import Role
 from beemesh_node.protocol.errors import ProtocolError
-from beemesh_node.protocol.ids import MachineId, PeerId
+from beemesh_node.protocol.ids import MachineId
 from beemesh_node.protocol.messages import (
     Ack,
     ExecRequest,
@@ -46,10 +45,6 @@ from beemesh_node.protocol.session import LocalSession
 from beemesh_node.protocol.trust import TrustStore
 
 _LIST_WITHIN = 10.0
-_HEAD_START = 0.25
-"""Seconds that the first machine has to answer before the next one is dialled beside it (as in RFC 8305)."""
-_LATER_HEAD_START = 0.05
-"""Seconds that each later one has: many that are known may be gone."""
 
 T = TypeVar("T")
 
@@ -205,7 +200,7 @@ async def open_session(
     light = replace(network, light=True, listen=(), bootstrap=())
     async with open_host(light, gatekeeper) as host:
         exchange = Exchange(host, member, relays=False)
-        entry = await _first_to_admit(host, network.bootstrap, timeout)
+        entry = await first_to_admit(host, network.bootstrap, timeout)
         mesh = MeshSession(exchange, contacts, entry, mesh_time, lambda: _is_met(host, entry))
         await mesh.follow_trust()
         await mesh.refresh()
@@ -215,54 +210,3 @@ async def open_session(
 def _is_met(host: Host, entry: Contact) -> bool:
     met = host.peers().get(entry.peer)
     return isinstance(met, Contact) and met.statement.session_id == entry.statement.session_id
-
-
-async def _first_to_admit(host: Host, addresses: Sequence[str], timeout: float) -> Contact:
-    """Dial one machine after the other, in any order, and take the first that admits us.
-
-    The next one is dialled too once there was time to answer: that is cheaper for all than to dial everyone at once.
-    """
-    if not addresses:
-        raise MeshUnreachable("no address of a machine is known: add one with `beectl context add-address`")
-    ways: dict[PeerId, list[str]] = {}
-    for address in addresses:
-        ways.setdefault(PeerId(address.rpartition("/p2p/")[2]), []).append(address)
-    reasons: dict[str, str] = {}
-    refused = False
-    found: list[Contact] = []
-
-    async def dial(peer: PeerId, failed: trio.Event) -> None:
-        nonlocal refused
-        known = ", ".join(ways[peer])
-        try:
-            admission = await host.connect(peer, ways[peer])
-        except Refused as error:
-            refused = True
-            reasons[known] = error.reason
-        except Unreachable as error:
-            reasons[known] = str(error)
-        else:
-            if isinstance(admission, Contact) and admission.certificate.role is Role.MACHINE:
-                found.append(admission)
-                nursery.cancel_scope.cancel()
-            else:
-                reasons[known] = "answers as an operator, not as a machine"
-        failed.set()
-
-    with trio.move_on_after(timeout):
-        async with trio.open_nursery() as nursery:
-            head_start = _HEAD_START
-            for peer in random.sample(list(ways), len(ways)):  # the work of entries is shared
-                failed = trio.Event()
-                nursery.start_soon(dial, peer, failed)
-                with trio.move_on_after(head_start):
-                    await failed.wait()
-                head_start = _LATER_HEAD_START
-    if found:
-        return found[0]
-    told = "; ".join(f"{address}: {reason}" for address, reason in reasons.items())
-    if refused:
-        raise AuthenticationRefused(f"no machine admits this operator: {told}")
-    if not reasons:
-        raise RequestTimeout(f"no machine answered within {timeout:g} s: {', '.join(addresses)}")
-    raise MeshUnreachable(f"no machine can be reached: {told}")

@@ -1,5 +1,6 @@
 """One life of the libp2p stack, from start to its end or fatal fault. Imports libp2p; see `library`."""
 
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -54,6 +55,8 @@ from beemesh_node.protocol.ids import PeerId
 if TYPE_CHECKING:
     from beemesh_node.network.gossip import Gossiper
     from beemesh_node.network.kademlia import Kademlia
+
+_log = logging.getLogger("beemesh.network")
 
 MUXER_GUARDS = (single_writer.GUARD, blocking_close.GUARD, silent_connections.GUARD, receive_window.GUARD)
 SWARM_GUARDS = (inbound_slots.GUARD, stale_connections.GUARD, accept_limits.GUARD)
@@ -156,6 +159,8 @@ async def _join(life: Life, tcp: MeshTCP, around: Surroundings, stack: AsyncExit
                 announce()
 
     announce()
+    if config.listen and not around.announced:
+        _log.warning("no interface has an address that others could dial: nobody is told any until one has")
     nursery.start_soon(follow_interfaces)
     await stack.enter_async_context(gossiper.running())
     await stack.enter_async_context(kademlia.running())
