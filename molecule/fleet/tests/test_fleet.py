@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[3]
 FIRST, MORE = ("fl-1", "fl-2", "fl-3"), ("fl-4", "fl-5", "fl-6")
 INTERRUPTED = 99
 """Ansible's exit code after Ctrl-C."""
-STRIDE = int(os.environ.get("BEEMESH_FLEET_STRIDE", "5"))
-"""Ctrl-C is pressed at every so many tasks; 1 is all of them, and takes an hour."""
+STRIDE = int(os.environ.get("BEEMESH_FLEET_STRIDE", "10"))
+"""Ctrl-C is pressed at every so many tasks; 1 is all of them, and takes hours."""
 
 
 @dataclass(frozen=True)
