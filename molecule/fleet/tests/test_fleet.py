@@ -43,7 +43,7 @@ def play(name: str, *arguments: str, **env: str) -> Played:
     words = [part for inventory in inventories for part in ("--inventory", str(inventory))]
     done = subprocess.run(
         ["ansible-playbook", *words, *arguments, str(ROOT / "playbooks" / f"{name}.yml")],
-        env={**os.environ, **env},
+        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1", **env},  # Molecule wants it coloured
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
