@@ -264,8 +264,8 @@ async def test_a_peer_is_registered_with_gossip_once(without: tuple[str, ...]) -
         assert after - before == (2 if without else 1)
 
 
-@pytest.mark.parametrize("without", [NONE, ("dead-gossip-streams",)])
-async def test_gossip_follows_the_connection_that_lives(without: tuple[str, ...]) -> None:
+async def hears_by_the_other_connection(without: tuple[str, ...]) -> bool:
+    """Whether gossip goes on when the first of two connections is lost."""
     async with host("a", without_guards=without) as a, host("b", without_guards=without) as b:
         await link(a, b)
         inbox = b.subscribe("news", accept_all)
@@ -283,11 +283,23 @@ async def test_gossip_follows_the_connection_that_lives(without: tuple[str, ...]
         await until(lambda: b._life is not None and len(b._life.links._admitted[a.peer_id]) == 2)
         await first.connection.close()
         await until(lambda: b._life is not None and len(b._life.links._admitted[a.peer_id]) == 1)
-        if without:
-            with pytest.raises(trio.TooSlowError):
-                await until_async(heard, 4)
-        else:
-            await until_async(heard)
+        try:
+            await until_async(heard, 4 if without else 20)
+        except trio.TooSlowError:
+            return False
+        return True
+
+
+async def test_gossip_follows_the_connection_that_lives() -> None:
+    assert await hears_by_the_other_connection(NONE)
+
+
+async def test_without_its_guard_gossip_stays_with_the_one_that_is_lost() -> None:
+    """Nearly always: on a busy computer the stream may have been opened late, on the other one."""
+    heard = True
+    for _ in range(3):
+        heard = heard and await hears_by_the_other_connection(("dead-gossip-streams",))
+    assert not heard
 
 
 @pytest.mark.parametrize("without", [NONE, ("delivery-log",)])

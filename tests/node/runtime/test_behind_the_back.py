@@ -161,3 +161,4 @@ async def test_what_died_with_its_monitor_while_nobody_looked_is_not_taken_for_r
         running = {one.container_id for one in found.containers if one.state == "running"}
         assert not running & {one.container_id for one in before.containers}
         await back(runtime, spec, 1)
+        await runtime.remove(spec.identity)
