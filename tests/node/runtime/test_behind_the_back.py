@@ -160,5 +160,6 @@ async def test_what_died_with_its_monitor_while_nobody_looked_is_not_taken_for_r
         (found,) = runtime.pods()
         running = {one.container_id for one in found.containers if one.state == "running"}
         assert not running & {one.container_id for one in before.containers}
-        await back(runtime, spec, 1)
+        # Not at once: a container that begins before it is seen that the namespaces died, too, waits its back-off.
+        await until(runtime, spec, lambda status: status.ready and all(one.restart_count for one in status.containers))
         await runtime.remove(spec.identity)
