@@ -4,13 +4,16 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
+import pluggy
 import pytest
 
 from beemesh_node.runtime import Runtime, RuntimeConfig, open_runtime
 from tests.node.runtime.podman_service import INTERFACE, SUBNET, PodmanService, drop_service, make_service
+
+_FAILED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +22,24 @@ def podman() -> Iterator[PodmanService]:
     yield service
     drop_service(service)
     subprocess.run(["nft", "delete", "table", "inet", f"beemesh_{INTERFACE}"], check=True)
+
+
+@pytest.fixture(autouse=True)
+def cleared(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test leaves that failed is removed, or later ones fail for it."""
+    yield
+    if request.node.stash.get(_FAILED, False) and "podman" in request.fixturenames:
+        service: PodmanService = request.getfixturevalue("podman")
+        service.run("pod", "rm", "--all", "--force", "--time", "0")
+        service.run("rm", "--all", "--force", "--time", "0")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pluggy.Result[pytest.TestReport], None]:
+    """Note that a test failed, for those who tidy up after it."""
+    outcome = yield
+    if outcome.get_result().failed:
+        item.stash[_FAILED] = True
 
 
 @pytest.fixture
