@@ -284,7 +284,7 @@ async def hears_by_the_other_connection(without: tuple[str, ...]) -> bool:
         await first.connection.close()
         await until(lambda: b._life is not None and len(b._life.links._admitted[a.peer_id]) == 1)
         try:
-            await until_async(heard, 4 if without else 20)
+            await until_async(heard, 4 if without else 10)
         except trio.TooSlowError:
             return False
         return True
