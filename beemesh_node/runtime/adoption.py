@@ -14,7 +14,8 @@ from beemesh_node.runtime.inspection import RUNNING_STATES, ended_status, listed
 from beemesh_node.runtime.labels import MESH, Role, read_labels
 from beemesh_node.runtime.pod_files import PodFiles
 from beemesh_node.runtime.podman_api import PodmanApi
-from beemesh_node.runtime.unmonitored import is_corpse, is_gone
+from beemesh_node.runtime.processes import is_gone
+from beemesh_node.runtime.unmonitored import is_corpse
 from beemesh_node.workloads.pod import ContainerStatus, PodIdentity, PodPhase, PodSpec, PodStatus
 
 

@@ -7,7 +7,6 @@ A death is seen through a pidfd, which tells at once; Podman's own event takes 6
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -24,6 +23,7 @@ from beemesh_node.runtime.inspection import (
     read_inspection,
 )
 from beemesh_node.runtime.podman_api import PodmanApi
+from beemesh_node.runtime.processes import process_end
 from beemesh_node.runtime.unmonitored import is_corpse
 
 RESYNC_SECONDS = 30.0
@@ -193,18 +193,3 @@ class Containers:
                 await event.wait()
                 nursery.cancel_scope.cancel()
         return gone
-
-
-async def process_end(pid: int) -> bool:
-    """Wait for the end of a process of this machine; False at once if it cannot be watched from here."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    try:
-        await trio.lowlevel.wait_readable(descriptor)
-    finally:
-        os.close(descriptor)
-    return True

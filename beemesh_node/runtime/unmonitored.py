@@ -6,13 +6,12 @@ The monitor is who tells Podman of an end. Without it, Podman says for ever that
 
 from __future__ import annotations
 
-import os
-import select
 import socket
 import struct
 from pathlib import Path
 
 from beemesh_node.runtime.inspection import Inspection
+from beemesh_node.runtime.processes import is_gone
 
 _CREDENTIALS = struct.Struct("3i")
 """`struct ucred`: process, user and group (unix(7), SO_PEERCRED)."""
@@ -22,22 +21,6 @@ def is_corpse(found: Inspection, podman: Path) -> bool:
     """Whether a container has neither process nor monitor, although the Podman at a socket says that it runs."""
     pids = (found.pid, found.monitor)
     return found.running and min(pids) > 0 and all(map(is_gone, pids)) and _shows_processes(podman)
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process of this machine has ended; False if it cannot be known."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    try:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
-    finally:
-        os.close(descriptor)
 
 
 def _shows_processes(podman: Path) -> bool:

@@ -22,10 +22,10 @@ import trio
 
 from beemesh_node.runtime import Runtime, RuntimeConfig, boottime, open_runtime
 from beemesh_node.runtime.container_spec import Surroundings, container_spec
-from beemesh_node.runtime.containers import process_end
 from beemesh_node.runtime.inspection import Inspection, read_inspection
 from beemesh_node.runtime.labels import Role
 from beemesh_node.runtime.podman_api import PodmanApi
+from beemesh_node.runtime.processes import process_end
 from beemesh_node.workloads.pod import PodSpec, Resources
 from tests.node.runtime.podman_service import INTERFACE, SUBNET, PodmanService, drop_service, make_service
 from tests.node.runtime.pods import pod, shell, until

@@ -17,11 +17,11 @@ import pytest
 import trio
 
 from beemesh_node.runtime import GuardError, boottime
-from beemesh_node.runtime.containers import process_end
 from beemesh_node.runtime.errors import StartError
 from beemesh_node.runtime.guard import Guard, Guards, program, refuse_first_process
 from beemesh_node.runtime.guard.client import RENEW_TIMEOUT, nanoseconds
 from beemesh_node.runtime.guard.launch import ask
+from beemesh_node.runtime.processes import process_end
 from tests.node.runtime.pods import DEADLINE
 
 LATE = 0.25

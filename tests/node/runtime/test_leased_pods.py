@@ -24,8 +24,8 @@ from beemesh_node.runtime import (
     boottime,
     open_runtime,
 )
-from beemesh_node.runtime.containers import process_end
 from beemesh_node.runtime.guard import Guard, Guards
+from beemesh_node.runtime.processes import process_end
 from beemesh_node.runtime.spec_codec import encode_spec
 from beemesh_node.workloads.pod import Container, EmptyDir, PodPhase, PodSpec, PullPolicy, Volume, VolumeMount
 from tests.node.runtime.leased_daemon import config_words

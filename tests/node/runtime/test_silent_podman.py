@@ -13,9 +13,9 @@ import trio.testing
 
 from beemesh_node.healing.events import PodEnded
 from beemesh_node.runtime import Runtime, RuntimeConfig, RuntimeUnavailableError, boottime
-from beemesh_node.runtime.containers import process_end
 from beemesh_node.runtime.health import ANSWER_WITHIN, ASK_EVERY
 from beemesh_node.runtime.podman_api import PodmanApi
+from beemesh_node.runtime.processes import process_end
 from tests.node.runtime.podman_service import PodmanService
 from tests.node.runtime.pods import idle, pod, until
 from tests.node.runtime.test_pods_of_a_daemon import Daemon, running
