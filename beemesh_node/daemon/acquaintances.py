@@ -15,7 +15,7 @@ import trio
 from beemesh_node.daemon.store import FACTS, Store, StoreError
 from beemesh_node.network.addresses import parse
 from beemesh_node.network.api import InvalidAddress
-from beemesh_node.protocol.ids import PeerId
+from beemesh_node.protocol.ids import MachineId, PeerId
 
 log = structlog.get_logger()
 
@@ -35,7 +35,10 @@ _REFRESH = 24 * 3600.0
 """Seconds after which it is written down who was heard last, although nobody is new."""
 
 
-class _Acquaintance(msgspec.Struct, frozen=True, array_like=True):
+class Acquaintance(msgspec.Struct, frozen=True, array_like=True):
+    """How another machine could last be dialled."""
+
+    peer: PeerId
     addresses: tuple[str, ...]
     heard: int
     """Mesh time in milliseconds."""
@@ -48,28 +51,29 @@ class Acquaintances:
         """Take up what the disk holds. Raises `StoreError`."""
         self._store, self._limiter, self._mesh_time = store, limiter, mesh_time
         oldest = mesh_time() - FORGOTTEN_AFTER * 1000
-        self._known = {peer: known for peer, known in _read(store.get(FACTS, _FACT)).items() if known.heard >= oldest}
+        stored = _read(store.get(FACTS, _FACT))
+        self._known = {machine: known for machine, known in stored.items() if known.heard >= oldest}
         self._different = trio.Event()
 
     @property
-    def known(self) -> Mapping[PeerId, Sequence[str]]:
-        """Addresses by peer, whoever was heard last first."""
-        return {peer: self._known[peer].addresses for peer in reversed(self._known)}
+    def known(self) -> Mapping[MachineId, Acquaintance]:
+        """Whoever was heard last is first."""
+        return dict(reversed(list(self._known.items())))
 
-    def heard(self, peer: PeerId, addresses: Sequence[str]) -> None:
+    def heard(self, machine: MachineId, peer: PeerId, addresses: Sequence[str]) -> None:
         """Remember where a machine says that it can be dialled."""
-        before = self._known.pop(peer, None)
+        before = self._known.pop(machine, None)
         same = before is not None and before.addresses == tuple(addresses)
         ways = tuple(addresses) if same else tuple(islice(filter(_is_address, addresses), MOST_ADDRESSES))
-        self._known[peer] = _Acquaintance(ways, self._mesh_time())
+        self._known[machine] = Acquaintance(peer, ways, self._mesh_time())
         while len(self._known) > MOST:
             del self._known[next(iter(self._known))]
-        if before is None or ways != before.addresses:
+        if before is None or (peer, ways) != (before.peer, before.addresses):
             self._different.set()
 
-    def forget(self, peer: PeerId) -> None:
+    def forget(self, machine: MachineId) -> None:
         """Do not look for a machine that left or is not believed any more."""
-        if self._known.pop(peer, None) is not None:
+        if self._known.pop(machine, None) is not None:
             self._different.set()
 
     async def run(self) -> None:
@@ -100,9 +104,9 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _read(stored: bytes | None) -> dict[PeerId, _Acquaintance]:
+def _read(stored: bytes | None) -> dict[MachineId, Acquaintance]:
     try:
-        return {} if stored is None else msgspec.json.decode(stored, type=dict[PeerId, _Acquaintance])
+        return {} if stored is None else msgspec.json.decode(stored, type=dict[MachineId, Acquaintance])
     except msgspec.DecodeError as error:  # ValidationError is one of them
         log.warning("stored acquaintances not understood, beginning anew", error=str(error))
         return {}

@@ -86,7 +86,6 @@ class PresenceService:
         self._sequence = 0
         self._changed = trio.Event()
         self._newest: dict[MachineId, tuple[Presence, float]] = {}
-        self._heard: set[PeerId] = set()  # whose presence is in `_newest`
         self._expires: dict[MachineId, float] = {}  # of those that are here, in monotonic seconds
         self.own: Presence | None = None
         """What this machine last told of itself."""
@@ -124,8 +123,7 @@ class PresenceService:
     async def disown(self, contact: Contact) -> None:
         """Count a machine no more, with its claims: it is believed no more."""
         machine = contact.machine
-        self._acquaintances.forget(contact.peer)
-        self._heard.discard(contact.peer)
+        self._acquaintances.forget(machine)
         self._newest.pop(machine, None)
         self._expires.pop(machine, None)
         self._want()
@@ -221,18 +219,16 @@ class PresenceService:
         now = trio.current_time()
         news = known is None or contact.machine not in self._expires or known[0].addresses != presence.addresses
         self._newest[contact.machine] = (presence, now)
-        self._heard.add(contact.peer)
         self._expires[contact.machine] = now + lifetime(presence.period_ms / 1000, WATCHED_LEAST)
-        self._acquaintances.heard(contact.peer, presence.addresses)
+        self._acquaintances.heard(contact.machine, contact.peer, presence.addresses)
         if news:
             self._want()
         await self._put(MemberSeen(_member(contact, presence)))
 
     async def _left(self, contact: Contact, leaving: Leaving) -> None:
         self._newest.pop(contact.machine, None)
-        self._heard.discard(contact.peer)
         if not leaving.restarting:
-            self._acquaintances.forget(contact.peer)
+            self._acquaintances.forget(contact.machine)
         if self._expires.pop(contact.machine, None) is not None:
             self._want()
         self._detection.left(contact.machine)
@@ -255,7 +251,7 @@ class PresenceService:
         """
         heard, known = self._newest, self._acquaintances.known
         silent = sorted(heard.keys() - self._expires.keys(), key=lambda machine: (-heard[machine][1], machine))
-        unheard = [(peer, ways) for peer, ways in known.items() if peer not in self._heard]
+        unheard = [(other.peer, other.addresses) for machine, other in known.items() if machine not in heard]
         by_turns = zip_longest(self._ways(silent[:MAX_WANTED]), unheard)
         lost = [each for pair in by_turns for each in pair if each is not None]
         close = self._detection.neighbours()

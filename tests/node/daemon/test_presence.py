@@ -328,7 +328,7 @@ async def test_no_more_are_remembered_than_are_dialled_again() -> None:
     store: Any = Memory()
     acquaintances = Acquaintances(store, trio.CapacityLimiter(1), lambda: NOW)
     for number in range(3 * MOST):
-        acquaintances.heard(PeerId(str(number)), [WAY])
+        acquaintances.heard(MachineId(str(number)), PeerId(str(number)), [WAY])
     assert list(acquaintances.known) == [str(number) for number in reversed(range(2 * MOST, 3 * MOST))]
 
 
