@@ -27,6 +27,7 @@ class FoundPod:
     statuses: dict[str, ContainerStatus] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)
     sandbox: str = ""
+    sandbox_died: bool = False
     spec: PodSpec | None = None
     ended: bool = False
     unguarded: bool = False
@@ -93,6 +94,8 @@ def _add(found: dict[str, FoundPod], entry: Mapping[str, Any], *, is_dead: bool)
     if read is None:
         return
     pod = found.setdefault(read.identity.pod_uid, FoundPod(read.identity))
+    if entry.get("IsInfra"):
+        pod.sandbox_died = is_dead or entry.get("State") not in RUNNING_STATES
     if entry.get("IsInfra") or read.role not in (Role.INIT, Role.MAIN):
         return
     known = pod.statuses.get(read.container)

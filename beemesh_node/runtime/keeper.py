@@ -97,8 +97,15 @@ class ContainerKeeper:
 
     def begin_again(self) -> None:
         """Have `keep` start a new life, because what the last one lived in is gone; not of what ended as it should."""
-        if self._over is not None and self._over.exit_code == 0 and self._role is not Role.INIT:
-            return
+        ended = self.status
+        if ended.state == "terminated":
+            # Under an earlier daemon perhaps, so that `keep` has not seen it.
+            if ended.exit_code == 0 and self._role is not Role.INIT and not restarts(self._policy, 0):
+                self._over = Ended(0, ended.reason, ended.started_at_ms, ended.finished_at_ms)
+                return
+            self._update(
+                last_exit_code=ended.exit_code, last_reason=ended.reason, last_finished_at_ms=ended.finished_at_ms
+            )
         self._over = None
         self._update(
             state="waiting",

@@ -22,8 +22,8 @@ from beemesh_node.runtime.images import Images
 from beemesh_node.runtime.inspection import read_inspection
 from beemesh_node.runtime.labels import MESH, POD_UID, Role, container_name
 from beemesh_node.runtime.pod_files import PodFiles, memory_volume, volume_name
-from beemesh_node.runtime.podman_api import PodmanApi
-from beemesh_node.runtime.refusals import create_error, image_missing, name_taken, start_error
+from beemesh_node.runtime.podman_api import Parameters, PodmanApi
+from beemesh_node.runtime.refusals import create_error, image_missing, name_taken, start_error, unsettled
 from beemesh_node.runtime.security import needs_image_user, refusal
 from beemesh_node.runtime.sub_paths import check_mounted
 from beemesh_node.workloads.pod import Container, EmptyDir, PodSpec, PullPolicy, Volume
@@ -33,6 +33,8 @@ PORT_RELEASE_SECONDS = 3.0
 _PORT_RETRY = 0.05
 _AT_ONCE = {"force": True, "timeout": 0, "v": True}
 _POD_AT_ONCE = {"force": True, "timeout": 0}
+_LAYERS = 2
+"""A pod's containers, and below them the one that holds its namespaces."""
 
 
 class Launcher:
@@ -80,7 +82,7 @@ class Launcher:
         Raises StartError, RuntimeUnavailableError.
         """
         try:
-            await self._api.delete(f"/pods/{sandbox}", _POD_AT_ONCE)
+            await self._delete(f"/pods/{sandbox}", _POD_AT_ONCE)
         except PodmanRefusedError as error:
             raise create_error(f"pod {pod.identity.pod_name}", error) from error
 
@@ -151,7 +153,7 @@ class Launcher:
 
         Raises PodmanRefusedError, RuntimeUnavailableError.
         """
-        await self._api.delete(f"/containers/{container}", _AT_ONCE)
+        await self._delete(f"/containers/{container}", _AT_ONCE)
 
     async def remove_pod(self, pod_uid: str) -> None:
         """Remove all that Podman has of a pod, and its directories.
@@ -164,7 +166,7 @@ class Launcher:
                 if not entry.get("IsInfra"):
                     await self.discard(entry["Id"])
             for entry in await self._api.get("/pods/json", {"filters": label}) or ():
-                await self._api.delete(f"/pods/{entry['Id']}", _POD_AT_ONCE)
+                await self._delete(f"/pods/{entry['Id']}", _POD_AT_ONCE)
             # Of several labels Podman asks of a volume only one (libpod's `Volumes`), unlike of containers and pods.
             own = {"label": [f"{POD_UID}={pod_uid}"]}
             for entry in await self._api.get("/volumes/json", {"filters": own}) or ():
@@ -178,6 +180,17 @@ class Launcher:
     async def abandon_pod(self, pod_uid: str) -> None:
         """Remove a pod whose start failed or was cancelled, whatever else is going on."""
         await self._abandon(pod_uid, partial(self.remove_pod, pod_uid))
+
+    async def _delete(self, path: str, how: Parameters) -> None:
+        """Remove something, also what died with its monitor: that Podman learns of it takes it a try for each layer."""
+        for _ in range(_LAYERS):
+            try:
+                await self._api.delete(path, how)
+                return
+            except PodmanRefusedError as error:
+                if not unsettled(error):
+                    raise
+        await self._api.delete(path, how)
 
     async def _abandon(self, pod_uid: str, remove: Callable[[], Awaitable[None]]) -> None:
         """Remove although cancelled: an owner that is gone cannot do it later. Requests bound the time it takes."""

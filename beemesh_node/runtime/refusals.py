@@ -24,6 +24,11 @@ def name_taken(error: PodmanRefusedError) -> bool:
     return "name" in error.message and "already in use" in error.message
 
 
+def unsettled(error: PodmanRefusedError) -> bool:
+    """Whether something was not removed because its process, which Podman went to end first, has ended unheard."""
+    return "container state improper" in error.message
+
+
 def create_error(subject: str, error: PodmanRefusedError) -> StartError:
     """Why something could not be created."""
     return _refused("CreateContainerError", subject, error.message)

@@ -278,7 +278,7 @@ class Runtime:
         if pod.sandbox:
             driver.join(await self._launcher.join(pod.spec, pod.sandbox))
         files = PodFiles(self._config, pod.identity.pod_uid)
-        supervisor = PodSupervisor(driver, files, self._feed.put, pod.statuses)
+        supervisor = PodSupervisor(driver, files, self._feed.put, pod.statuses, sandbox_died=pod.sandbox_died)
         self._pods[pod.identity.pod_uid] = supervisor
         self._nursery.start_soon(supervisor.run)
 

@@ -30,7 +30,8 @@ VOLUME_CHECK_SECONDS = 10.0
 class PodSupervisor:
     """Runs a pod's init containers in order, then keeps its containers, until it is halted or over.
 
-    `adopted` holds the statuses of containers that a former daemon started, by name.
+    `adopted` holds the statuses of containers that a former daemon started, by name, and `sandbox_died` whether what
+    held their namespaces is no more.
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class PodSupervisor:
         files: PodFiles,
         publish: Callable[[PodStatus], None],
         adopted: Mapping[str, ContainerStatus] | None = None,
+        *,
+        sandbox_died: bool = False,
     ) -> None:
         self.spec: PodSpec = driver.pod
         self.driver = driver
@@ -57,6 +60,8 @@ class PodSupervisor:
         template = self.spec.template
         self._init = [self._keeper(one, Role.INIT, known) for one in template.init_containers]
         self._main = [self._keeper(one, Role.MAIN, known) for one in template.containers]
+        if sandbox_died:
+            self._lose_sandbox()
 
     def status(self) -> PodStatus:
         """What is known of the pod now."""
@@ -204,6 +209,11 @@ class PodSupervisor:
     async def _watch_sandbox(self) -> None:
         """Containers share what the infra container owns; a restarted one would no longer meet the others."""
         await self.driver.ended(self.driver.surroundings.sandbox_container)
+        self._lose_sandbox()
+
+    def _lose_sandbox(self) -> None:
+        if self.status().phase in (PodPhase.SUCCEEDED, PodPhase.FAILED):
+            return
         if self.spec.template.restart_policy is RestartPolicy.NEVER:
             self._fail("SandboxDied", "the container that holds the pod's namespaces ended")
         self._sandbox_gone = True

@@ -160,6 +160,55 @@ async def test_what_died_with_its_monitor_while_nobody_looked_is_not_taken_for_r
         (found,) = runtime.pods()
         running = {one.container_id for one in found.containers if one.state == "running"}
         assert not running & {one.container_id for one in before.containers}
-        # Not at once: a container that begins before it is seen that the namespaces died, too, waits its back-off.
-        await until(runtime, spec, lambda status: status.ready and all(one.restart_count for one in status.containers))
+        status = await back(runtime, spec, 1)
+        assert {one.last_reason for one in status.containers} == {"ContainerStatusUnknown"}
+        await runtime.remove(spec.identity)
+
+
+@pytest.mark.parametrize("network", [pod, bridged])
+@pytest.mark.parametrize("count", [1, 2])
+async def test_what_died_with_its_monitor_while_nobody_looked_is_removed(
+    config: RuntimeConfig, podman: PodmanService, network: Callable[..., PodSpec], count: int
+) -> None:
+    spec = network(*(idle(name) for name in "ab"[:count]))
+    async with open_runtime(config) as runtime:
+        await runtime.start(spec)
+        await until(runtime, spec, lambda status: status.ready)
+    for container_id in podman.run("ps", "-q").split():
+        kill_all_of(podman, container_id)
+    async with open_runtime(config) as runtime:
+        await runtime.remove(spec.identity)
+    assert podman.run("ps", "-aq") == podman.run("pod", "ps", "-q") == ""
+
+
+async def test_what_had_succeeded_before_its_namespaces_died_unseen_stays_so(
+    config: RuntimeConfig, podman: PodmanService
+) -> None:
+    spec = pod(shell("exit 0", "done"), idle("b"), restart_policy=RestartPolicy.ON_FAILURE)
+    async with open_runtime(config) as runtime:
+        await runtime.start(spec)
+        await until(runtime, spec, lambda status: status.containers[0].state == "terminated")
+    infra = podman.run("pod", "inspect", f"bmrt-{spec.identity.pod_uid}", "--format", "{{.InfraContainerID}}")
+    kill_all_of(podman, infra)
+    async with open_runtime(config) as runtime:
+        with trio.fail_after(AT_ONCE):
+            status = await until(
+                runtime,
+                spec,
+                lambda status: status.containers[1].restart_count == 1 and status.containers[1].state == "running",
+            )
+        assert (status.containers[0].reason, status.containers[0].restart_count) == ("Completed", 0)
+        await runtime.remove(spec.identity)
+
+
+async def test_a_pod_that_is_over_needs_no_namespaces(config: RuntimeConfig, podman: PodmanService) -> None:
+    spec = pod(shell("exit 0", "a"), shell("exit 0", "b"), restart_policy=RestartPolicy.NEVER)
+    async with open_runtime(config) as runtime:
+        await runtime.start(spec)
+        await until(runtime, spec, lambda status: status.phase is PodPhase.SUCCEEDED)
+    infra = podman.run("pod", "inspect", f"bmrt-{spec.identity.pod_uid}", "--format", "{{.InfraContainerID}}")
+    kill_all_of(podman, infra)
+    async with open_runtime(config) as runtime:
+        (status,) = runtime.pods()
+        assert status.phase is PodPhase.SUCCEEDED
         await runtime.remove(spec.identity)
