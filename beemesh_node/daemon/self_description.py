@@ -59,7 +59,6 @@ class SelfDescription:
             protected_ports=tuple(dict.fromkeys(_ports(self._config.listen))),
         )
 
-    @property
     def address(self) -> str:
         """An IP address of this machine that others can use; empty if it has none but loopback."""
         found = [ipaddress.ip_address(address.split("/")[2]) for address in self._host.addresses() if _is_ip(address)]
@@ -133,7 +132,7 @@ class SelfDescription:
         member = member_of(
             certificate.machine_id, certificate.name, certificate.guardian, certificate.labels, self.presence(0, 0)
         )
-        self._last = LocalChanged(member, self._images, self._config.max_pods, self.address, self._guards)
+        self._last = LocalChanged(member, self._images, self._config.max_pods, self.address(), self._guards)
         return self._last
 
     def _allocatable(self) -> tuple[int, int]:

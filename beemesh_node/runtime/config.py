@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +30,8 @@ class RuntimeConfig:
     """
     node_name: str
     """What `spec.nodeName` means to a pod."""
-    host_ip: str = ""
-    """What `status.hostIP` means to a pod, and the pod IP of a hostNetwork pod."""
+    host_ip: Callable[[], str] = str
+    """Tells what `status.hostIP` means to a pod that starts now, and what the pod IP of a hostNetwork pod is."""
     socket: Path = Path("/run/podman/podman.sock")
     name_prefix: str = "beemesh-"
     network: str = "beemesh"

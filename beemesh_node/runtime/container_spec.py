@@ -137,8 +137,8 @@ def downward(pod: PodSpec, field_path: str, around: Surroundings) -> str:
         "metadata.namespace": identity.namespace,
         "metadata.uid": identity.pod_uid,
         "spec.nodeName": config.node_name,
-        "status.hostIP": config.host_ip,
-        "status.podIP": config.host_ip if pod.template.host_network else around.pod_ip,
+        "status.hostIP": config.host_ip(),
+        "status.podIP": config.host_ip() if pod.template.host_network else around.pod_ip,
     }
     if field_path not in known:
         raise ValueError(f"fieldPath {field_path!r} is not one of {', '.join(known)}")

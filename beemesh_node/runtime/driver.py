@@ -32,8 +32,8 @@ class Driver:
     prober: Prober
     guard: Guard | None = None
     """What ends a leased pod; its containers live in the guard's namespace."""
-    pod_ip: str = ""
-    """The pod's address as last seen; that of a container without a sandbox changes with each of its lives."""
+    _seen_ip: str = ""
+    """That of a container without a sandbox changes with each of its lives."""
 
     def __post_init__(self) -> None:
         self.join(self.surroundings)
@@ -41,7 +41,12 @@ class Driver:
     def join(self, surroundings: Surroundings) -> None:
         """Start containers in these surroundings from now on."""
         self.surroundings = surroundings
-        self.pod_ip = surroundings.config.host_ip if self.pod.template.host_network else surroundings.pod_ip
+        self._seen_ip = surroundings.pod_ip
+
+    @property
+    def pod_ip(self) -> str:
+        """The pod's address as last seen; of a hostNetwork pod, the machine's."""
+        return self.surroundings.config.host_ip() if self.pod.template.host_network else self._seen_ip
 
     async def launch(self, container: Container, role: Role, restart: int) -> str:
         """Start the next life of a container.
@@ -85,7 +90,7 @@ class Driver:
         """
         found = await self.containers.inspect(container_id)
         if found and found.ip and not (self.surroundings.sandbox or self.pod.template.host_network):
-            self.pod_ip = found.ip
+            self._seen_ip = found.ip
         return found
 
     async def ended(self, container_id: str, unheard: Callable[[], None] | None = None) -> Ended:

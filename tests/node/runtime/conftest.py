@@ -56,7 +56,7 @@ def config(podman: PodmanService, tmp_path: Path, memory_dir: Path) -> RuntimeCo
         state_dir=tmp_path / "state",
         secret_dir=memory_dir,
         node_name="node-1",
-        host_ip="192.0.2.1",
+        host_ip=lambda: "192.0.2.1",
         socket=podman.socket,
         name_prefix="bmrt-",
         network="bmrt-net",

@@ -21,7 +21,7 @@ from beemesh_node.workloads.pod import PodSpec
 
 def config_words(config: RuntimeConfig) -> str:
     """What a test hands over."""
-    names = ("mesh", "node_name", "host_ip", "name_prefix", "network", "network_interface", "subnet")
+    names = ("mesh", "node_name", "name_prefix", "network", "network_interface", "subnet")
     paths = ("state_dir", "secret_dir", "socket")
     return json.dumps({name: str(getattr(config, name)) for name in names + paths})
 

@@ -151,6 +151,20 @@ async def test_a_host_network_pod_is_on_the_machines_network(runtime: Runtime) -
     assert status.pod_ip == "192.0.2.1"
 
 
+async def test_a_machine_that_has_moved_tells_its_new_address(config: RuntimeConfig) -> None:
+    addresses = ["192.0.2.1"]
+    spec = pod(idle(env=(EnvVar("IP", field_path="status.hostIP"),)))
+    async with open_runtime(replace(config, host_ip=lambda: addresses[-1])) as runtime:
+        await runtime.start(spec)
+        addresses.append("192.0.2.2")
+        assert [status.pod_ip for status in runtime.pods()] == addresses[1:]
+        assert await run_in(runtime, spec, "echo $IP") == addresses[0]
+        runtime.restart_container(spec.identity, spec.template.containers[0].name)
+        await until(runtime, spec, lambda status: status.ready and status.containers[0].restart_count == 1)
+        assert await run_in(runtime, spec, "echo $IP") == addresses[1]
+        await runtime.remove(spec.identity)
+
+
 async def test_files_of_config_maps_and_secrets(runtime: Runtime, config: RuntimeConfig, podman: PodmanService) -> None:
     secret = b"bmrt-0f3c-very-secret"
     volumes = (
