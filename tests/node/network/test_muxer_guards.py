@@ -174,6 +174,17 @@ async def test_closing_towards_a_frozen_peer_ends(autojump_clock: object, withou
             nursery.cancel_scope.cancel()
 
 
+async def test_who_is_cancelled_closes_all_the_same_and_waits_for_nothing_else(autojump_clock: object) -> None:
+    async with connection() as (a, _, _):
+        began = trio.current_time()
+        with trio.CancelScope() as cancelled:
+            cancelled.cancel()
+            await a.close()
+        assert cancelled.cancelled_caught
+        assert a.event_closed.is_set()
+        assert trio.current_time() == began
+
+
 @pytest.mark.parametrize("without", [NONE, ("silent-connections",)])
 async def test_silence_closes_the_connection(autojump_clock: object, without: tuple[str, ...]) -> None:
     async with connection(without=without, keepalive_interval=5.0, keepalive_timeout=3.0) as (a, b, counters):
