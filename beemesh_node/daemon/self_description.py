@@ -40,6 +40,7 @@ class SelfDescription:
         self._info: RuntimeInfo | None = None
         self._images: frozenset[str] = frozenset()
         self._guards = False
+        self._address = ""
         self._last: LocalChanged | None = None
         self.pods: Pods | None = None
         self.cordoned = False
@@ -60,10 +61,11 @@ class SelfDescription:
         )
 
     def address(self) -> str:
-        """An IP address of this machine that others can use; empty if it has none but loopback."""
+        """An IP address of this machine that others can use, the last that it had; empty if it never had one."""
         found = [ipaddress.ip_address(address.split("/")[2]) for address in self._host.addresses() if _is_ip(address)]
         usable = [str(address) for address in found if not address.is_loopback and not address.is_link_local]
-        return next(iter(usable), "")
+        self._address = next(iter(usable), self._address)
+        return self._address
 
     @property
     def label_sources(self) -> Sources:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 import trio
@@ -32,8 +32,8 @@ class Driver:
     prober: Prober
     guard: Guard | None = None
     """What ends a leased pod; its containers live in the guard's namespace."""
-    _seen_ip: str = ""
-    """That of a container without a sandbox changes with each of its lives."""
+    _seen_ip: str = field(default="", init=False)
+    """The pod's address as last seen; that of a container without a sandbox changes with each of its lives."""
 
     def __post_init__(self) -> None:
         self.join(self.surroundings)
@@ -65,8 +65,8 @@ class Driver:
 
         Raises StartError, RuntimeUnavailableError.
         """
-        await self.launcher.discard_sandbox(self.pod, self.surroundings.sandbox)
-        self.join(await self.launcher.sandbox(self.pod))
+        await self.launcher.discard_sandbox(self.pod)
+        self.join(await self.launcher.sandbox(self.pod, again=True))
 
     async def prune(self, container: Container, restart: int) -> None:
         """Remove the life before the last one; the last is kept for its logs."""
@@ -96,11 +96,15 @@ class Driver:
     async def ended(self, container_id: str, unheard: Callable[[], None] | None = None) -> Ended:
         """Wait for the end of one life, and of all it has left running."""
         over = await self.containers.ended(container_id, unheard)
+        await self.end_orphans(container_id)
+        return over
+
+    async def end_orphans(self, container_id: str) -> None:
+        """End what a life that is over has left running."""
         if self.guard is not None and self.guard.alive:
             namespace = self.guard.descriptor
             while not await trio.to_thread.run_sync(end_orphans, container_id, namespace):
                 log.warning("container not gone yet", pod=self.pod.identity.pod_uid, container=container_id)
-        return over
 
     async def end(self, container_id: str, grace_seconds: float) -> None:
         """End one life.

@@ -73,6 +73,7 @@ class ContainerKeeper:
         self._adopted = self.status.state == "running"
         if self._adopted:
             self.status = self._unprobed(self.status)
+        self._found = self.status
         self._backoff = CrashLoopBackOff(self.status.restart_count)
         self._restart_now = trio.Event()
         self._over: Ended | None = None
@@ -98,14 +99,16 @@ class ContainerKeeper:
     def begin_again(self) -> None:
         """Have `keep` start a new life, because what the last one lived in is gone; not of what ended as it should."""
         ended = self.status
-        if ended.state == "terminated":
-            # Under an earlier daemon perhaps, so that `keep` has not seen it.
+        if ended.state == "terminated" and ended is self._found:
+            # Under an earlier daemon, so that `keep` has not seen it.
             if ended.exit_code == 0 and self._role is not Role.INIT and not restarts(self._policy, 0):
                 self._over = Ended(0, ended.reason, ended.started_at_ms, ended.finished_at_ms)
                 return
             self._update(
                 last_exit_code=ended.exit_code, last_reason=ended.reason, last_finished_at_ms=ended.finished_at_ms
             )
+        elif self._over is not None and self._over.exit_code == 0 and self._role is not Role.INIT:
+            return
         self._over = None
         self._update(
             state="waiting",

@@ -20,7 +20,7 @@ from beemesh_node.runtime.container_spec import Mount, Surroundings, container_s
 from beemesh_node.runtime.errors import PodmanRefusedError, RuntimeUnavailableError, StartError
 from beemesh_node.runtime.images import Images
 from beemesh_node.runtime.inspection import read_inspection
-from beemesh_node.runtime.labels import MESH, POD_UID, Role, container_name
+from beemesh_node.runtime.labels import MESH, POD_UID, Role, container_name, pod_name
 from beemesh_node.runtime.pod_files import PodFiles, memory_volume, volume_name
 from beemesh_node.runtime.podman_api import Parameters, PodmanApi
 from beemesh_node.runtime.refusals import create_error, image_missing, name_taken, start_error, unsettled
@@ -48,17 +48,20 @@ class Launcher:
         self._slots = trio.CapacityLimiter(config.concurrent_starts)
         self.leftovers: set[str] = set()
 
-    async def sandbox(self, pod: PodSpec) -> Surroundings:
+    async def sandbox(self, pod: PodSpec, *, again: bool = False) -> Surroundings:
         """Create and start a pod's infra container; what containers need to know to join it.
 
-        Raises StartError, RuntimeUnavailableError. The caller removes the pod if anything fails.
+        `again`: one that had its host ports was removed just now.
+
+        Raises StartError, RuntimeUnavailableError. The caller removes what is there if anything fails.
         """
+        subject = f"pod {pod.identity.pod_name}"
         try:
             async with self._slots:
                 created = await self._api.post("/pods/create", sandbox_spec(pod, self._config))
-                await self._api.post(f"/pods/{created['Id']}/start")
         except PodmanRefusedError as error:
-            raise start_error(f"pod {pod.identity.pod_name}", error, self._api.socket) from error
+            raise start_error(subject, error, self._api.socket) from error
+        await self._start(subject, f"/pods/{created['Id']}", again)
         return await self.join(pod, str(created["Id"]))
 
     async def join(self, pod: PodSpec, sandbox: str) -> Surroundings:
@@ -76,13 +79,13 @@ class Launcher:
             raise RuntimeUnavailableError.at(self._api.socket, f"not an inspected pod ({error})") from error
         return replace(self._surroundings, sandbox=sandbox, sandbox_container=read.container_id, pod_ip=read.ip)
 
-    async def discard_sandbox(self, pod: PodSpec, sandbox: str) -> None:
-        """Remove a sandbox and the containers in it, if it is there.
+    async def discard_sandbox(self, pod: PodSpec) -> None:
+        """Remove a pod's sandbox, whole or half made, and the containers in it, if it is there.
 
         Raises StartError, RuntimeUnavailableError.
         """
         try:
-            await self._delete(f"/pods/{sandbox}", _POD_AT_ONCE)
+            await self._delete(f"/pods/{pod_name(self._config.name_prefix, pod.identity)}", _POD_AT_ONCE)
         except PodmanRefusedError as error:
             raise create_error(f"pod {pod.identity.pod_name}", error) from error
 
@@ -141,7 +144,7 @@ class Launcher:
             container_id = await self._create(container, spec)
             if any(mount.sub_path for mount in mounts):
                 await self._check_mounts(container, container_id, mounts)
-            await self._start(container, container_id, restart > 0)
+            await self._start(f"container {container.name}", f"/containers/{container_id}", restart > 0)
             started = True
         finally:
             if not started:
@@ -247,15 +250,15 @@ class Launcher:
             raise RuntimeUnavailableError.at(self._api.socket, str(error)) from error
         await trio.to_thread.run_sync(check_mounted, found.pid, mounts)
 
-    async def _start(self, container: Container, container_id: str, again: bool) -> None:
+    async def _start(self, subject: str, path: str, again: bool) -> None:
         give_up = trio.current_time() + (PORT_RELEASE_SECONDS if again else 0)
         while True:
             try:
                 async with self._slots:
-                    await self._api.post(f"/containers/{container_id}/start")
+                    await self._api.post(f"{path}/start")
                 return
             except PodmanRefusedError as refused:
-                error = start_error(f"container {container.name}", refused, self._api.socket)
+                error = start_error(subject, refused, self._api.socket)
                 if error.reason != "PortConflict" or trio.current_time() >= give_up:
                     raise error from refused
             await trio.sleep(_PORT_RETRY)

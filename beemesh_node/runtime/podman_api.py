@@ -138,9 +138,11 @@ class PodmanApi:
             raise RuntimeUnavailableError.at(self.socket, "what answers there is not Podman (no JSON)") from error
         if status < _CLIENT_ERRORS:
             return value
-        if not isinstance(value, dict) or "message" not in value:
-            raise RuntimeUnavailableError.at(self.socket, f"what answers there is not Podman (HTTP status {status})")
-        raise PodmanRefusedError(status, str(value["message"]))
+        if isinstance(value, dict) and "message" in value:
+            raise PodmanRefusedError(status, str(value["message"]))
+        if isinstance(value, dict) and isinstance(value.get("Errs"), list):  # of a pod's containers
+            raise PodmanRefusedError(status, "; ".join(map(str, value["Errs"])))
+        raise RuntimeUnavailableError.at(self.socket, f"what answers there is not Podman (HTTP status {status})")
 
     def _unavailable(self, method: str, path: str, error: Exception) -> RuntimeUnavailableError:
         cause: BaseException = error

@@ -1,4 +1,7 @@
-"""Whether processes of this machine live, told by pidfds: a process id alone may mean another one a moment later."""
+"""Whether processes of this machine live, told by pidfds: a process id alone may mean another one a moment later.
+
+So may one that Podman wrote down before; that it was given to another process since goes unnoticed.
+"""
 
 from __future__ import annotations
 

@@ -40,6 +40,8 @@ from beemesh_node.workloads.pod import PodIdentity, PodSpec, PodStatus
 
 log = structlog.get_logger()
 
+ADDRESS_SECONDS = 10.0
+"""How often it is looked whether this machine has another address."""
 FIREWALL_SECONDS = 30.0
 """How often the firewall's rules are put in place again, in case somebody flushed them."""
 
@@ -121,7 +123,9 @@ class Runtime:
         return await self._leases.renew(identity, deadline)
 
     async def adopt(self, spec: PodSpec) -> None:
-        """Keep a running pod again whose own specification is lost (`list` says SpecLost); its containers run on.
+        """Keep a running pod again whose own specification is lost (`list` says SpecLost).
+
+        Its containers run on, unless the namespaces that they share are gone.
 
         Raises NoSuchPodError if nothing of such a pod runs here, or it was told to end; StartError (FailedMount) if
         its files cannot be kept. Then the pod is left as it is.
@@ -223,8 +227,20 @@ class Runtime:
                     # Its sandbox is broken: `list` shows the pod as one that nobody keeps.
                     log.warning("pod not adopted", pod=pod.identity.pod_uid, error=str(error))
         self._nursery.start_soon(self._feed.pump)
+        self._nursery.start_soon(self._follow_address)
         self._nursery.start_soon(watch_events, self._api, self._config.mesh, self._connection, self._happened)
         self._nursery.start_soon(watch_health, self._api, self._health)
+
+    async def _follow_address(self) -> None:
+        """Tell of the pods whose address is the machine's when it has another one."""
+        known = self._config.host_ip()
+        while True:
+            await trio.sleep(ADDRESS_SECONDS)
+            if (address := self._config.host_ip()) != known:
+                known = address
+                for supervisor in self._pods.values():
+                    if supervisor.spec.template.host_network:
+                        self._feed.put(supervisor.status())
 
     async def keep_firewall(self, interface: str) -> None:
         """Put the firewall's rules in place again and again; no pod starts on the bridge while that fails."""

@@ -60,7 +60,7 @@ class PodSupervisor:
         template = self.spec.template
         self._init = [self._keeper(one, Role.INIT, known) for one in template.init_containers]
         self._main = [self._keeper(one, Role.MAIN, known) for one in template.containers]
-        if sandbox_died:
+        if sandbox_died and not self._over:
             self._lose_sandbox()
 
     def status(self) -> PodStatus:
@@ -179,7 +179,7 @@ class PodSupervisor:
                 nursery.start_soon(self._watch_volumes)
             if self.driver.guard is not None:
                 nursery.start_soon(self._watch_guard, self.driver.guard)
-            if self.driver.surroundings.sandbox:
+            if self.driver.surroundings.sandbox and not self._over:
                 nursery.start_soon(self._watch_sandbox)
             await self._keep_containers()
             nursery.cancel_scope.cancel()
@@ -192,6 +192,10 @@ class PodSupervisor:
         async with trio.open_nursery() as nursery:
             for keeper in self._main:
                 nursery.start_soon(keeper.keep)
+
+    @property
+    def _over(self) -> bool:
+        return self.status().phase in (PodPhase.SUCCEEDED, PodPhase.FAILED)
 
     def _limited(self) -> bool:
         sources = [volume.source for volume in self.spec.template.volumes]
@@ -212,8 +216,6 @@ class PodSupervisor:
         self._lose_sandbox()
 
     def _lose_sandbox(self) -> None:
-        if self.status().phase in (PodPhase.SUCCEEDED, PodPhase.FAILED):
-            return
         if self.spec.template.restart_policy is RestartPolicy.NEVER:
             self._fail("SandboxDied", "the container that holds the pod's namespaces ended")
         self._sandbox_gone = True
@@ -229,6 +231,9 @@ class PodSupervisor:
             self._next_sandbox = trio.current_time() + SANDBOX_SECONDS
             try:
                 await self._end_containers(0)
+                for keeper in self._init + self._main:
+                    # Also of those that ended under an earlier daemon.
+                    await self.driver.end_orphans(keeper.status.container_id)
                 await self.driver.renew_sandbox()
                 break
             except (StartError, RuntimeUnavailableError) as error:

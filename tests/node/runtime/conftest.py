@@ -30,8 +30,7 @@ def cleared(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if request.node.stash.get(_FAILED, False) and "podman" in request.fixturenames:
         service: PodmanService = request.getfixturevalue("podman")
-        service.run("pod", "rm", "--all", "--force", "--time", "0")
-        service.run("rm", "--all", "--force", "--time", "0")
+        service.clear()
 
 
 @pytest.hookimpl(hookwrapper=True)

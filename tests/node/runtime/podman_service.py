@@ -65,11 +65,21 @@ class PodmanService:
         self._process.send_signal(signal.SIGCONT)
 
     def run(self, *arguments: str, stdin: bytes = b"") -> str:
-        done = subprocess.run(
-            self._command(*arguments), env=self._environment, input=stdin, capture_output=True, check=False, timeout=60
-        )
+        done = self._done(*arguments, stdin=stdin)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
+
+    def clear(self) -> None:
+        """Remove all pods, containers and volumes; of what died with its monitors Podman refuses that at first."""
+        for _ in range(3):
+            self._done("pod", "rm", "--all", "--force", "--time", "0")
+            self._done("rm", "--all", "--force", "--time", "0")
+        self.run("volume", "prune", "--force")
+
+    def _done(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            self._command(*arguments), env=self._environment, input=stdin, capture_output=True, check=False, timeout=60
+        )
 
     def names(self) -> str:
         """Everything that a pod may leave behind: containers, pods, volumes."""
@@ -123,8 +133,7 @@ def make_service(directory: Path | None = None) -> PodmanService:
 
 def drop_service(service: PodmanService) -> None:
     service.end()
-    service.run("pod", "rm", "-af", "-t", "0")
-    service.run("rm", "-af", "-t", "0")
+    service.clear()
     service.run("network", "prune", "-f")
     service.run("rmi", "-af")
     service.end_monitors()

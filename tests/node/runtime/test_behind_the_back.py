@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 
 import pytest
 import trio
 
 from beemesh_node.runtime import Runtime, RuntimeConfig, open_runtime
-from beemesh_node.workloads.pod import PodPhase, PodSpec, PodStatus, RestartPolicy
+from beemesh_node.workloads.pod import ContainerPort, PodPhase, PodSpec, PodStatus, RestartPolicy
 from tests.node.runtime.podman_service import PodmanService
 from tests.node.runtime.pods import bridged, idle, pod, run_in, shell, until
 
+HOST_PORT = 27_420
 AT_ONCE = 9.0
 """Seconds, less than the first back-off: this computer does much else meanwhile."""
 
@@ -198,6 +200,34 @@ async def test_what_had_succeeded_before_its_namespaces_died_unseen_stays_so(
                 lambda status: status.containers[1].restart_count == 1 and status.containers[1].state == "running",
             )
         assert (status.containers[0].reason, status.containers[0].restart_count) == ("Completed", 0)
+        await runtime.remove(spec.identity)
+
+
+async def taken(port: int) -> socket.socket:
+    """Hold a port as soon as nobody else does."""
+    while True:
+        try:
+            return socket.create_server(("", port))
+        except OSError:
+            await trio.sleep(0.1)
+
+
+async def test_namespaces_that_cannot_be_made_at_first_are_made_later(
+    config: RuntimeConfig, podman: PodmanService
+) -> None:
+    port = ContainerPort(80, host_port=HOST_PORT)
+    spec = bridged(idle("a", ports=(port,)), idle("b"))
+    async with open_runtime(config) as runtime:
+        await runtime.start(spec)
+        await until(runtime, spec, lambda status: status.ready)
+    podman.run("pod", "kill", f"bmrt-{spec.identity.pod_uid}")
+    with trio.fail_after(AT_ONCE):
+        other = await taken(HOST_PORT)
+    async with open_runtime(config) as runtime:
+        with other:
+            status = await until(runtime, spec, lambda status: status.reason == "InternalError")
+            assert "ss -ltnup" in status.message
+        await until(runtime, spec, lambda status: status.ready)
         await runtime.remove(spec.identity)
 
 

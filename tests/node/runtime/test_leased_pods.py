@@ -331,3 +331,23 @@ async def test_what_a_crashed_container_leaves_running_ends_before_its_next_life
     assert await run_in(runtime, spec, "ps -o args | grep -cx 'sleep 4321'") == "1"
     assert await run_in(runtime, spec, "cat /s/seen", "other") == ""
     assert next(one for one in runtime.pods()).containers[1].restart_count == 0
+
+
+async def test_what_a_pod_that_died_unseen_leaves_running_ends_before_its_next_life(
+    config: RuntimeConfig, podman: PodmanService
+) -> None:
+    script = "ps -o args | grep -x 'sleep 4321' >>/s/seen; (trap '' TERM; exec sleep 4321) & "
+    shared = VolumeMount("shared", "/s")
+    main = shell(script + "while :; do sleep 1; done", mounts=(shared,))
+    spec = leased(main, idle("other", mounts=(shared,)), volumes=(Volume("shared", EmptyDir()),))
+    async with open_runtime(config) as runtime:
+        await runtime.start(spec, boottime() + 60)
+        await until(runtime, spec, lambda status: status.ready)
+    for container_id in podman.run("ps", "-q").split():
+        for pid in podman.run("inspect", container_id, "--format", "{{.State.ConmonPid}} {{.State.Pid}}").split():
+            os.kill(int(pid), signal.SIGKILL)
+    async with open_runtime(config) as runtime:
+        await until(runtime, spec, lambda status: status.ready and status.containers[0].restart_count == 1)
+        assert await run_in(runtime, spec, "ps -o args | grep -cx 'sleep 4321'") == "1"
+        assert await run_in(runtime, spec, "cat /s/seen", "other") == ""
+        await runtime.remove(spec.identity)

@@ -165,10 +165,13 @@ async def test_an_image_that_no_registry_gives_is_named(runtime: Runtime, podman
     assert spec.identity.pod_uid not in podman.names()
 
 
-async def test_two_pods_cannot_have_one_host_port(runtime: Runtime, podman: PodmanService) -> None:
+@pytest.mark.parametrize("others", [(), (idle("other"),)])
+async def test_two_pods_cannot_have_one_host_port(
+    runtime: Runtime, podman: PodmanService, others: tuple[Container, ...]
+) -> None:
     container = idle(ports=(ContainerPort(80, host_port=27401),))
     await runtime.start(bridged(container))
-    second = bridged(container)
+    second = bridged(container, *others)
     with pytest.raises(StartError, match="ss -ltnup") as failed:
         await runtime.start(second)
     assert failed.value.reason == "PortConflict"
