@@ -252,3 +252,56 @@ def test_a_passphrase_guards_the_root_and_a_wrong_one_changes_nothing(tmp_path: 
     assert "Give the passphrase as beemesh_passphrase" in " ".join(none.stdout.split())
     assert {path.name: path.read_bytes() for path in mesh_dir.iterdir()} == before
     assert not [done for done in (made, again, wrong) if " bees" in done.stdout + done.stderr]
+
+
+def program(path: Path, module: str) -> Path:
+    """A program of the node, from this checkout."""
+    path.write_text(f"#!/bin/sh\nexec {sys.executable} -c 'from {module} import main; main()' \"$@\"\n")
+    path.chmod(0o700)
+    return path
+
+
+def test_a_root_from_a_vault_makes_the_mesh_and_signs_without_lying_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beectl = program(tmp_path / "beectl", "beemesh_node.cli.main")
+    program(tmp_path / "beemeshd", "beemesh_node.daemon.main")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    root, secret, mesh_dir, state = (tmp_path / name for name in ("kept.key", "secret", "mesh", "state"))
+    secret.write_text("quiet bees")
+    subprocess.run(
+        [beectl, "keys", "generate", root, "--kind", "mesh-root", "--encrypt"],
+        env={**os.environ, "BEEMESH_PASSPHRASE_FILE": str(secret)},
+        check=True,
+    )
+    given = {"beemesh_root_key": root.read_text(), "beemesh_mesh_dir": str(mesh_dir), "beemesh_beectl": str(beectl)}
+    root.unlink()
+    playbook = beginning(tmp_path, "join-mesh")
+    wrong = play(playbook, beemesh_passphrase="loud bees", **given)
+    assert "wrong passphrase for this mesh-root key" in " ".join(wrong.stdout.split())
+    assert not mesh_dir.exists()
+    made = play(playbook, beemesh_passphrase="quiet bees", **given)
+    assert made.returncode == 0, made.stdout
+    assert (mesh_dir / "operator.key").is_file()
+    assert not (mesh_dir / "root.key").exists()
+
+    keys = tmp_path / "keys.yml"
+    role = {"name": str(PLAYBOOKS.parent / "roles" / "keys")}
+    variables = {
+        "keys_mesh_dir": str(mesh_dir),
+        "keys_beectl": str(beectl),
+        "keys_state": str(state),
+        "keys_address": "192.0.2.1",
+        "keys_root_key": given["beemesh_root_key"],
+        "keys_passphrase": "quiet bees",
+    }
+    tasks = [{"name": "Sign", "ansible.builtin.import_role": role}]
+    keys.write_text(yaml.safe_dump([{"hosts": "one", "gather_facts": False, "vars": variables, "tasks": tasks}]))
+    signed = play(keys)
+    assert signed.returncode == 0, signed.stdout
+    assert (state / "bundle").is_file()
+    kept = [line for line in given["beemesh_root_key"].splitlines() if line]
+    assert not [line for line in kept for done in (wrong, made, signed) if line in done.stdout + done.stderr]
+    assert not list(tmp_path.rglob("root.key"))
