@@ -1,7 +1,7 @@
 """Machines that lie, die in the middle, come late or tell the wrong time: the right thing runs, once."""
 
 from dataclasses import replace
-from itertools import permutations
+from itertools import count, permutations
 
 import pytest
 
@@ -13,6 +13,7 @@ from beemesh_node.simulation.mesh import Mesh
 from beemesh_node.simulation.world import World
 
 from .support import change, declare, watch_capacity
+from .test_leases import Twice, stateful
 
 SEEDS = range(4)
 HOUR, WEEK = 3600.0, 7 * 24 * 3600.0
@@ -158,17 +159,16 @@ def test_what_a_machine_only_pretends_to_run_is_placed_anew_once_it_is_expelled(
 # ---- coordinators
 
 
-@pytest.mark.parametrize("step", range(14))
-@pytest.mark.parametrize("what", ["apply", "rollout"])
-def test_a_coordinator_may_die_at_each_step(what, step):
-    mesh = Mesh.of(5, World(step))
-    web = declare(replicas=3)
+def dies_at(what, seed, step):
+    """Have the coordinator die at one step of something; False if that has fewer steps."""
+    mesh = Mesh.of(5, World(seed))
+    web = stateful(mesh, replicas=2) if what == "leased" else declare(replicas=3)
+    twice = Twice(mesh, web.uid)
     coordinator = mesh.guardians(web)[0]
-    if what == "rollout":
+    if what not in ("apply", "leased"):
         mesh.apply(web)
         assert mesh.until(web, 10)
         mesh.world.run(2)
-        web = change(web, revision="bbbbbbbbbb")
     done = []
 
     def die(machine, effect):
@@ -178,12 +178,28 @@ def test_a_coordinator_may_die_at_each_step(what, step):
                 mesh.world.after(0, machine.crash)
 
     coordinator.watchers.append(die)
-    mesh.apply(web)
+    if what == "heal":
+        next(machine for machine, _ in mesh.pods(web.uid) if machine is not coordinator).crash()
+    elif what == "rollout":
+        web = change(web, revision="bbbbbbbbbb")
+    if what != "heal":
+        mesh.apply(web)
     assert mesh.until(web, 30)
+    if len(done) <= step:
+        return False
     assert stays(mesh, web)
     coordinator.boot()
     mesh.world.run(20)
     assert mesh.until(web, 20)
+    assert what != "leased" or not twice.moments
+    return True
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("what", "least"), [("apply", 4), ("rollout", 6), ("heal", 2), ("leased", 4)])
+def test_a_coordinator_may_die_at_each_step(what, least, seed):
+    steps = next(step for step in count() if not dies_at(what, seed, step))
+    assert steps >= least
 
 
 @pytest.mark.parametrize("seed", SEEDS)
