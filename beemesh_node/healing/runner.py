@@ -116,6 +116,7 @@ class Runner:
             if each.restart_count > earlier.get(each.name, each.restart_count):
                 self.context.tallies.restarts += each.restart_count - earlier[each.name]
                 why = f"{each.last_reason}, exit code {each.last_exit_code}"
+                why += f": {each.last_message}" if each.last_message else ""
                 self.tell(claim, "Warning", "Restarted", f"container {each.name} ended ({why}) and begins again", now)
 
     def start_failed(self, pod_uid: str, reason: str, message: str, retryable: bool, now: float) -> None:

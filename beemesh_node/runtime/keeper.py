@@ -77,6 +77,7 @@ class ContainerKeeper:
         self._backoff = CrashLoopBackOff(self.status.restart_count)
         self._restart_now = trio.Event()
         self._over: Ended | None = None
+        self._condemned = ""
 
     def running_as(self, container_id: str) -> None:
         """Take over a container that was just started."""
@@ -105,7 +106,10 @@ class ContainerKeeper:
                 self._over = Ended(0, ended.reason, ended.started_at_ms, ended.finished_at_ms)
                 return
             self._update(
-                last_exit_code=ended.exit_code, last_reason=ended.reason, last_finished_at_ms=ended.finished_at_ms
+                last_exit_code=ended.exit_code,
+                last_reason=ended.reason,
+                last_message=ended.message,
+                last_finished_at_ms=ended.finished_at_ms,
             )
         elif self._over is not None and self._over.exit_code == 0 and self._role is not Role.INIT:
             return
@@ -184,13 +188,14 @@ class ContainerKeeper:
                 await trio.sleep(REMOVAL_LOOK)
 
     async def _live(self, container_id: str) -> Ended:
+        self._condemned = ""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._complete_status, container_id)
             nursery.start_soon(self._probe, container_id)
             nursery.start_soon(self._end_when_asked, container_id)
             over = await self._driver.ended(container_id, self._unheard)
             nursery.cancel_scope.cancel()
-        return over
+        return replace(over, message=self._condemned or over.message)
 
     async def _complete_status(self, container_id: str) -> None:
         """Learn what a start does not tell, and tidy up: neither may delay the start itself."""
@@ -233,6 +238,7 @@ class ContainerKeeper:
 
         if container.startup_probe and not self.status.started:
             if not await run_probe(begun(container.startup_probe), ask, until_success=True):
+                self._condemned = "its startup probe failed"
                 await self._end(container_id)
                 return
             self._update(started=True, ready=container.readiness_probe is None)
@@ -244,6 +250,7 @@ class ContainerKeeper:
 
     async def _keep_alive(self, container_id: str, probe: Probe, ask: Ask) -> None:
         await run_probe(probe, ask, until_failure=True)
+        self._condemned = "its liveness probe failed"
         await self._end(container_id)
 
     def _set_ready(self, ready: bool) -> None:
@@ -272,6 +279,7 @@ class ContainerKeeper:
             finished_at_ms=over.finished_at_ms,
             last_exit_code=over.exit_code,
             last_reason=over.reason,
+            last_message=over.message,
             last_finished_at_ms=over.finished_at_ms,
         )
 

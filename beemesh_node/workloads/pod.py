@@ -277,6 +277,8 @@ class ContainerStatus:
     image_id: str = ""
     last_exit_code: int = 0
     last_reason: str = ""
+    last_message: str = ""
+    """Why the last life ended, where that is known: a probe that failed, a monitor that died."""
     last_finished_at_ms: int = 0
 
 

@@ -4,6 +4,7 @@ from beemesh_node.healing.effects import (
     Ask,
     ForgetClaim,
     HeldClaim,
+    Note,
     PersistClaim,
     Reply,
     StartPod,
@@ -318,6 +319,18 @@ def test_a_pod_that_its_machine_gave_up_makes_room_for_another_unless_it_is_not_
         effects = core.handle(PodChanged(evicted), NOW + 1)
         assert [stop.identity for stop in of(effects, StopPod)] == ([identity] if ends else [])
         assert not of(core.handle(PodChanged(evicted), NOW + 2), StopPod)
+
+
+def test_a_restart_is_told_with_its_cause():
+    core = core_of("boss")
+    identity = running(core)
+    alive = ContainerStatus("main", "image", "running")
+    core.handle(PodChanged(status(identity, containers=(alive,))), NOW + 1)
+    again = replace(alive, restart_count=1, last_reason="Error", last_exit_code=137, last_message="it hung")
+    effects = core.handle(PodChanged(status(identity, containers=(again,))), NOW + 2)
+    told = [(note.event.reason, note.event.message) for note in of(effects, Note)]
+    why = "container main ended (Error, exit code 137: it hung) and begins again"
+    assert told == [("Restarted", f"{identity.pod_name}: {why}")]
 
 
 def test_what_a_machine_cannot_start_is_offered_to_others_and_what_runs_stays():

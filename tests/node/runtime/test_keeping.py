@@ -209,6 +209,7 @@ async def test_liveness_waits_for_startup_and_then_restarts(autojump_clock: trio
     assert driver.starts == [0, 55]
     (began,) = [at for at, status in seen if status.started][:1]
     assert began == 15
+    assert keeper.status.last_message == "its liveness probe failed"
 
 
 async def test_a_startup_that_never_succeeds_restarts(autojump_clock: trio.testing.MockClock) -> None:
@@ -216,6 +217,7 @@ async def test_a_startup_that_never_succeeds_restarts(autojump_clock: trio.testi
     keeper, _ = keeper_of(driver, startup_probe=Probe(ACTION, period_seconds=5, failure_threshold=4))
     await keep_for(keeper, 16)
     assert driver.ends == [15]
+    assert keeper.status.last_message == "its startup probe failed"
 
 
 async def test_an_answer_later_than_the_timeout_is_a_failure(autojump_clock: trio.testing.MockClock) -> None:
