@@ -9,12 +9,15 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
+from beemesh_node.cli import changes
 from beemesh_node.cli.authority import open_root
 from beemesh_node.cli.context import Context, ContextSettings
+from beemesh_node.cli.survey import Declaration
 from beemesh_node.crypto import generate_kem_key
 from beemesh_node.crypto.identity import Identity
 from beemesh_node.messaging.directory import Contact
@@ -39,7 +42,7 @@ from beemesh_node.protocol.messages import (
     LogsRequest,
     Resource,
 )
-from beemesh_node.protocol.record import UID_NONCE_SIZE, Record, attest, uid_of
+from beemesh_node.protocol.record import UID_NONCE_SIZE, AttestedRecord, Record, attest, open_record, uid_of
 from beemesh_node.protocol.request import new_nonce, sign_request, verify_request
 from beemesh_node.protocol.root import MachineProfile, MeshRoot
 from beemesh_node.protocol.sealer import Sealer
@@ -225,6 +228,37 @@ async def test_a_machine_that_declares_a_workload(mesh: SharedMesh, ghost: Insid
         assert told in reply.message
     assert (mesh.alpha.status() or {})["declarations"] == held
     assert await serves(ghost, contact)
+
+
+async def test_a_machine_that_deletes_or_turns_back_a_workload(
+    mesh: SharedMesh, ghost: Insider, admin: Operator, guarded: Machine
+) -> None:
+    operator = Credentials.of_operator(admin)
+
+    async def declared() -> AttestedRecord:
+        async with insider(operator) as member:
+            question = ListRequest(Resource.WORKLOADS, namespace="default", name="guarded")
+            (entry,) = (await member.ask(await member.meet(mesh.alpha), question, ListReply)).workloads
+        return open_record(entry.record, operator.trust.verify_chain)
+
+    contact = await ghost.meet(mesh.alpha)
+    old = await declared()
+    entry: Any = None
+    ended = changes.tombstone(Declaration(old, entry)).record
+    for forger in (ghost.credentials, replace(operator, identity=ghost.credentials.identity)):
+        forged = attest(ended, forger.certificate, forger.identity.signing)
+        reply = await ghost.ask(contact, Commit(forged, ()), CommitReply)
+        assert (reply.accepted, reply.reason) == (False, "Forbidden")
+    assert await declared() == old
+
+    for replicas in (2, 1):
+        await trio.to_thread.run_sync(admin.run, "scale", "deployment/guarded", "--replicas", replicas)
+    new = await declared()
+    assert new.record.sequence == old.record.sequence + 2
+    reply = await ghost.ask(contact, Commit(old.raw, ()), CommitReply)
+    assert not reply.accepted
+    assert await declared() == new
+    assert guarded.containers()
 
 
 async def test_an_operator_without_the_namespace_cannot_declare_or_list(mesh: SharedMesh, stranger: Operator) -> None:
