@@ -21,7 +21,10 @@ from beemesh_node.simulation.scale import SIZES, Point, measure, table
 @click.option("--workloads", type=click.IntRange(0), default=0, help="Declared at first; 0: one for three machines.")
 @click.option("--scale", is_flag=True, help=f"Also measure what meshes of up to {SIZES[-1]} machines cost.")
 @click.option(
-    "--picture", "drawn", type=click.Path(path_type=Path, dir_okay=False), help="Draw an SVG of the last run."
+    "--picture",
+    "drawn",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw an SVG of the last run, and of what meshes of up to so many machines cost.",
 )
 def simulate(
     machines: int, minutes: float, seed: int, seeds: int, workloads: int, scale: bool, drawn: Path | None
@@ -36,8 +39,8 @@ def simulate(
         if outcome.violations:
             failed.append(outcome.scenario.command)
     points: list[Point] = []
-    if scale:
-        points = measure(SIZES, seed)
+    if scale or drawn is not None:
+        points = measure((size for size in SIZES if scale or size <= max(machines, SIZES[0])), seed)
         click.echo(table(points))
     if drawn is not None:
         drawn.parent.mkdir(parents=True, exist_ok=True)

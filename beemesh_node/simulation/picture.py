@@ -17,22 +17,19 @@ Pair = tuple[float, float]
 
 
 def picture(outcome: Outcome, points: Sequence[Point]) -> str:
-    """Return an SVG: time to heal and to drain; with `points`, what depends on the size of the mesh."""
+    """Return an SVG: time to heal and to drain, and what depends on the size of the mesh."""
     scenario = outcome.scenario
     panels = [
         _distribution("Time to heal", outcome.times.healed),
         _distribution("Excess drained after a partition", outcome.times.drained),
         _distribution("Calm until all is as declared", outcome.converged),
+        _growth("Worst time to heal after a machine's death (s)", points, lambda point: point.heal),
+        _growth("Machines asked for each task", points, lambda point: point.bids_per_task),
+        _growth("Beats of each machine in a second", points, lambda point: point.probes),
+        _growth("Other messages of each machine in a second", points, lambda point: point.messages),
     ]
-    if points:
-        panels += [
-            _growth("Worst time to heal after a machine's death (s)", points, lambda point: point.heal),
-            _growth("Machines asked for each task", points, lambda point: point.bids_per_task),
-            _growth("Beats of each machine in a second", points, lambda point: point.probes),
-            _growth("Other messages of each machine in a second", points, lambda point: point.messages),
-        ]
     rows = math.ceil(len(panels) / 3)
-    title = f"seed {scenario.seed}: {scenario.machines} machines, {outcome.virtual / 60:.0f} minutes of virtual time"
+    title = f"seed {scenario.seed}: {scenario.machines} machines, {outcome.virtual / 60:.1f} minutes of virtual time"
     placed = [
         f'<g transform="translate({number % 3 * WIDTH},{30 + number // 3 * HEIGHT})">{panel}</g>'
         for number, panel in enumerate(panels)
