@@ -45,6 +45,13 @@ class Entry:
     """Its machine is gone."""
     confirmed: bool = True
     """Reported since it was accepted, or since its machine is back."""
+    doubted: bool = False
+    """Its machine is back, and has not told of it since."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether its machine is asked for it."""
+        return self.doubted or not self.confirmed
 
     @property
     def promised(self) -> bool:
@@ -117,7 +124,7 @@ class ClaimTable:
         entries = self._claims.setdefault(uid, {})
         known = entries.get(key)
         if known is not None and known.confirmed and not known.lost and known.report.version >= report.version:
-            known.heard_at = now
+            known.heard_at, known.doubted = now, False
             return False
         if known is None and not report.gone and not self._room():
             return False
@@ -160,13 +167,19 @@ class ClaimTable:
         return affected
 
     def regain(self, machine: str, now: float) -> set[Uid]:
-        """Count the claims of a machine that is back again, unconfirmed; return their declarations."""
+        """Count the claims of a machine that is back again, and doubt them until it tells; return their declarations.
+
+        Those that were lost are unconfirmed as well. Those of one that announced its restart serve on, but it may have
+        ended one of them just before, and not have told it any more.
+        """
         affected = set()
         for uid in list(self._machines.get(machine, ())):
             for entry in self._claims[uid].values():
-                if entry.report.claim.machine == machine and entry.lost:
-                    entry.lost, entry.confirmed, entry.heard_at = False, False, now
+                if entry.report.claim.machine == machine:
+                    entry.doubted = True
                     affected.add(uid)
+                    if entry.lost:
+                        entry.lost, entry.confirmed, entry.heard_at = False, False, now
         return affected
 
     def reconcile(self, uid: Uid, machine: str, held: Iterable[ClaimReport], asked_at: float, now: float) -> bool:
@@ -227,7 +240,7 @@ class ClaimTable:
         return {
             MachineId(entry.report.claim.machine)
             for entry in self._claims.get(uid, {}).values()
-            if not entry.lost and now - entry.heard_at >= (silent if entry.confirmed else unconfirmed)
+            if not entry.lost and now - entry.heard_at >= (unconfirmed if entry.pending else silent)
         }
 
     def reports(self, uid: Uid) -> tuple[ClaimReport, ...]:

@@ -240,7 +240,7 @@ class Guardian:
         if not entries:
             self.context.outbox.timers.cancel(("unheard", uid))
             return
-        again = UNCONFIRMED if any(not (entry.confirmed or entry.lost) for entry in entries) else silent / 4
+        again = UNCONFIRMED if any(entry.pending and not entry.lost for entry in entries) else silent / 4
         self.context.outbox.timers.set(("unheard", uid), now + again, lambda _: self.context.mark(uid))
 
     def _ask_claims(self, uid: Uid, machine: MachineId, now: float) -> None:

@@ -6,7 +6,7 @@ from beemesh_node.healing import events as ev
 from beemesh_node.healing.claims import promised_report
 from beemesh_node.healing.effects import Ask, Assign
 from beemesh_node.protocol.ids import MachineId
-from beemesh_node.protocol.messages import Bid, Task
+from beemesh_node.protocol.messages import Bid, ClaimReply, ClaimsQuery, Task
 
 from .support import core_of, guarded_by, member, of, ref
 
@@ -63,3 +63,27 @@ def test_a_machine_heard_of_before_it_was_met_may_announce_a_restart():
     assert not core.own_claims(), "it is awaited"
     core.handle(ev.Wakeup(), 75.0)
     assert core.own_claims(), "it had its time"
+
+
+def of_a(core, declaration):
+    return {report.claim for report in core.claims(declaration.uid) if report.claim.machine == "a"}
+
+
+def test_a_machine_back_from_an_announced_restart_is_asked_until_it_tells_what_it_holds():
+    """It may have ended a claim just before it stopped, and not have told it any more."""
+    core = core_of("a")
+    web = guarded_by("me")
+    held = replace(promised_report(ref(machine="a", uid=web.uid), web), version=1, ready=True)
+    ended = replace(held, claim=replace(held.claim, slot=1))
+    core.handle(ev.DeclarationStored(replace(web, replicas=2)), 10.0)
+    core.handle(ev.ClaimsReported(MachineId("a"), (held, ended)), 10.0)
+    core.handle(ev.MemberGone(MachineId("a"), "it restarts", restarting=True), 11.0)
+    back = core.handle(ev.MemberSeen(member("a")), 12.0)
+    (asked,) = [ask for ask in of(back, Ask) if isinstance(ask.payload, ClaimsQuery)]
+    assert asked.machine == "a"
+    core.handle(ev.Unanswered(asked.token, "it has not taken up its pods yet"), 12.1)
+    assert of_a(core, web) == {held.claim, ended.claim}
+    (again,) = [ask for ask in of(core.handle(ev.Wakeup(), 15.0), Ask) if isinstance(ask.payload, ClaimsQuery)]
+    core.handle(ev.Answered(again.token, ClaimReply((replace(held, version=9),))), 15.1)
+    assert of_a(core, web) == {held.claim}
+    assert not [ask for ask in of(core.handle(ev.Wakeup(), 30.0), Ask) if isinstance(ask.payload, ClaimsQuery)]

@@ -89,7 +89,7 @@ def test_what_was_deleted_stays_so_on_a_machine_that_missed_it(grove: Grove) -> 
     grove.settle()
     missing = admin.run("describe", "deployment", "gone", code=1)
     assert "deployment/gone not found" in missing.err
-    assert grove.pods(admin) == []
+    until(lambda: grove.pods(admin) == [], "what elm ended and could not tell before it stopped is asked for")
     assert grove.containers() == {}
 
 
