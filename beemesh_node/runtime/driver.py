@@ -100,8 +100,8 @@ class Driver:
         return over
 
     async def end_orphans(self, container_id: str) -> None:
-        """End what a life that is over has left running."""
-        if self.guard is not None and self.guard.alive:
+        """End what a life that is over has left running; nothing of a container that has not begun yet (no id)."""
+        if container_id and self.guard is not None and self.guard.alive:
             namespace = self.guard.descriptor
             while not await trio.to_thread.run_sync(end_orphans, container_id, namespace):
                 log.warning("container not gone yet", pod=self.pod.identity.pod_uid, container=container_id)

@@ -120,7 +120,7 @@ class ContainerKeeper:
             message="",
             ready=False,
             started=False,
-            restart_count=self.status.restart_count + 1,
+            restart_count=self.status.restart_count + bool(ended.container_id),
         )
 
     async def keep(self) -> Ended:

@@ -333,6 +333,25 @@ async def test_what_a_crashed_container_leaves_running_ends_before_its_next_life
     assert next(one for one in runtime.pods()).containers[1].restart_count == 0
 
 
+async def test_namespaces_made_anew_before_the_first_container_leave_the_lease(
+    runtime: Runtime, podman: PodmanService
+) -> None:
+    """What has not begun yet has no control group that could be looked for."""
+    spec = leased(idle(), idle("other"), init_containers=(idle("first"),))
+    await runtime.start(spec, boottime() + 60)
+    await until(runtime, spec, lambda status: status.init_containers[0].state == "running")
+    infra = podman.run("pod", "inspect", f"bmrt-{spec.identity.pod_uid}", "--format", "{{.InfraContainerID}}")
+    os.kill(int(podman.run("inspect", infra, "--format", "{{.State.Pid}}")), signal.SIGKILL)
+    status = await until(
+        runtime,
+        spec,
+        lambda status: status.reason != "" or (status.init_containers[0].restart_count, status.phase) == (1, "Pending"),
+    )
+    assert status.reason == ""
+    assert [one.restart_count for one in status.containers] == [0, 0]
+    await until(runtime, spec, lambda status: status.init_containers[0].state == "running")
+
+
 async def test_what_a_pod_that_died_unseen_leaves_running_ends_before_its_next_life(
     config: RuntimeConfig, podman: PodmanService
 ) -> None:
