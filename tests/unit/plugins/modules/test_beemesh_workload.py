@@ -185,13 +185,14 @@ class TestPresent:
         mesh.says("get", {**shape, "status": {"conditions": conditions, "readyReplicas": 2}})
         mesh.says("get", shape, once=True)
         mesh.says("patch", facts(told(action="unchanged", readyReplicas=ready, placement=placed("oak"), **more)))
-        return {"wait": True, "wait_sleep": 0, "wait_timeout": 1, "wait_condition": {"type": "Available"}}
+        return {"wait": True, "wait_sleep": 0, "wait_timeout": 60, "wait_condition": {"type": "Available"}}
 
     @pytest.mark.parametrize("status", ["True", "False"])
     def test_waits_for_a_condition(self, play, mesh, status):
         mesh.says("apply", facts(told()))
         options = self.waiting(mesh, status)
         options["wait_condition"]["reason"] = "Because"
+        options["wait_timeout"] = 60 if status == "True" else 1
         answer = play(module, fails=status == "False", definition=WEB, **options)
         assert "--wait" not in mesh.words[0]
         if status == "True":
