@@ -311,14 +311,19 @@ async def test_the_specification_of_a_leased_pod_may_be_lost_but_not_its_lease(
         await runtime.remove(spec.identity)
 
 
+def leaving_a_child() -> PodSpec:
+    """A pod that begins a process which does not end with it, and writes down whether the former one still runs."""
+    script = "ps -o args | grep -x 'sleep 4321' >>/s/seen; (trap '' TERM; exec sleep 4321) & "
+    shared = VolumeMount("shared", "/s")
+    main = shell(script + "while :; do sleep 1; done", mounts=(shared,))
+    return leased(main, idle("other", mounts=(shared,)), volumes=(Volume("shared", EmptyDir()),))
+
+
 async def test_what_a_crashed_container_leaves_running_ends_before_its_next_life(
     runtime: Runtime, podman: PodmanService
 ) -> None:
     """In a shared namespace the kernel does not end a program's children with it."""
-    script = "ps -o args | grep -x 'sleep 4321' >>/s/seen; (trap '' TERM; exec sleep 4321) & "
-    shared = VolumeMount("shared", "/s")
-    main = shell(script + "while :; do sleep 1; done", mounts=(shared,))
-    spec = leased(main, idle("other", mounts=(shared,)), volumes=(Volume("shared", EmptyDir()),))
+    spec = leaving_a_child()
     await runtime.start(spec, boottime() + 60)
     status = await until(runtime, spec, lambda status: status.ready)
     (process,) = [
@@ -355,10 +360,7 @@ async def test_namespaces_made_anew_before_the_first_container_leave_the_lease(
 async def test_what_a_pod_that_died_unseen_leaves_running_ends_before_its_next_life(
     config: RuntimeConfig, podman: PodmanService
 ) -> None:
-    script = "ps -o args | grep -x 'sleep 4321' >>/s/seen; (trap '' TERM; exec sleep 4321) & "
-    shared = VolumeMount("shared", "/s")
-    main = shell(script + "while :; do sleep 1; done", mounts=(shared,))
-    spec = leased(main, idle("other", mounts=(shared,)), volumes=(Volume("shared", EmptyDir()),))
+    spec = leaving_a_child()
     async with open_runtime(config) as runtime:
         await runtime.start(spec, boottime() + 60)
         await until(runtime, spec, lambda status: status.ready)
