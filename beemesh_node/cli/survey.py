@@ -184,10 +184,10 @@ async def survey_pods(
 
 def merge_pods(reports: Iterable[ClaimReport]) -> tuple[ClaimReport, ...]:
     """One report a claim: the newest; ended claims are left out. Sorted by namespace and name."""
-    newest: dict[tuple[str, int, int, str], ClaimReport] = {}
+    newest: dict[tuple[str, str, int, int, str], ClaimReport] = {}
     for report in reports:
         claim = report.claim
-        key = (claim.uid, claim.slot, claim.attempt, claim.machine)
+        key = (claim.uid, claim.revision, claim.slot, claim.attempt, claim.machine)
         known = newest.get(key)
         if known is None or (report.version, report.gone) > (known.version, known.gone):
             newest[key] = report

@@ -128,6 +128,8 @@ class TestMerging:
         new = replace(old, version=2, phase="Failed")
         assert merge_pods([new, old]) == merge_pods([old, new]) == (new,)
         assert merge_pods([new, replace(new, gone=True), old]) == ()
+        another = replace(old, claim=replace(old.claim, revision="another"), pod_name="another")
+        assert {each.pod_name for each in merge_pods([new, another])} == {new.pod_name, "another"}, "of a rollout"
 
     def test_events_keep_first_and_last_time(self, running):
         event = running.event(running.declaration, "Started", "x")
