@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ from typing import TypeAlias
 import structlog
 import trio
 
-from beemesh_node.membership.hearing import Rhythm
+from beemesh_node.membership.hearing import LINGER, Rhythm
 from beemesh_node.messaging.beat_stream import BEATS, BeatStream, accept
 from beemesh_node.messaging.directory import Contact
-from beemesh_node.network.api import FrameStream, Host, NetworkError
+from beemesh_node.network.api import ConnectionLost, FrameStream, Host, NetworkError
 from beemesh_node.protocol.beats import REFUSALS, Beat, LastHeard, Watching, WhenHeard
 from beemesh_node.protocol.certificate import Role
 from beemesh_node.protocol.counters import Refusal, RefusalCounters
@@ -35,12 +36,15 @@ Silence: TypeAlias = Callable[[MachineId, float], float | None]
 class _Watcher:
     """A stream that another machine opened."""
 
+    machine: MachineId
     stream: BeatStream
     port: int = 0
     """To which its beats go as datagrams; 0 if to none."""
     on_stream: bool = False
     sending: bool = False
     """Whether a beat waits to be taken by the stream: then there is no use in another one."""
+    until: float = math.inf
+    """When its beats end: some time after the stream was lost."""
 
 
 class Drum:
@@ -63,7 +67,9 @@ class Drum:
         async with trio.open_nursery() as nursery:
             rhythm = Rhythm(trio.current_time())
             while True:
-                for watcher in tuple(self._watchers.values()):
+                now = trio.current_time()
+                self._watchers = {number: each for number, each in self._watchers.items() if each.until > now}
+                for watcher in self._watchers.values():
                     if watcher.port:
                         self.sent["datagram"] += 1
                         self._host.send_datagram(watcher.stream.peer, watcher.port, watcher.stream.datagram())
@@ -71,7 +77,7 @@ class Drum:
                         watcher.sending = True
                         nursery.start_soon(self._beat, watcher)
                 self._sooner = trio.Event()
-                with trio.move_on_at(rhythm.beaten(trio.current_time())):
+                with trio.move_on_at(rhythm.beaten(now)):
                     await self._sooner.wait()
                     rhythm.hurry(trio.current_time())
 
@@ -96,7 +102,7 @@ class Drum:
         machine = admission.machine
         self._served[machine] += 1
         try:
-            await self._attend(await accept(frames, self._counters))
+            await self._attend(machine, await accept(frames, self._counters))
         except REFUSALS as error:
             log.info("stream of beats is closed", machine=machine, error=str(error))
             await frames.reset()
@@ -105,9 +111,13 @@ class Drum:
             if not self._served[machine]:
                 del self._served[machine]
 
-    async def _attend(self, stream: BeatStream) -> None:
-        """Hear what a watcher wants until its stream is lost. Raises `NetworkError` and `REFUSALS`."""
-        number, watcher = next(self._numbers), _Watcher(stream)
+    async def _attend(self, machine: MachineId, stream: BeatStream) -> None:
+        """Hear what a watcher wants until its stream is lost. Raises `NetworkError` and `REFUSALS`.
+
+        Who did not end the stream itself hears datagrams for a while yet, and opens another one meanwhile.
+        """
+        number, watcher = next(self._numbers), _Watcher(machine, stream)
+        lost = False
         try:
             while True:
                 said = await stream.receive()
@@ -116,10 +126,23 @@ class Drum:
                     await stream.send(LastHeard(said.number, None if silence is None else round(silence * 1000)))
                 elif isinstance(said, Watching):
                     watcher.port, watcher.on_stream = said.port, said.on_stream
+                    self._drop_lost(machine)
                     self._watchers[number] = watcher
                     if said.on_stream:
                         self._sooner.set()
                 else:
                     self._counters.count(Refusal.FRAME_NOT_EXPECTED)
+        except ConnectionLost:
+            lost = True
+            raise
         finally:
-            self._watchers.pop(number, None)
+            if lost:
+                watcher.on_stream, watcher.until = False, trio.current_time() + LINGER
+            else:
+                self._watchers.pop(number, None)
+
+    def _drop_lost(self, machine: MachineId) -> None:
+        """Beat no more for lost streams of a machine: there is another one."""
+        for number, watcher in tuple(self._watchers.items()):
+            if watcher.machine == machine and watcher.until < math.inf:
+                del self._watchers[number]

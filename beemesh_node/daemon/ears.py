@@ -14,12 +14,12 @@ import structlog
 import trio
 
 from beemesh_node.membership.detection import Closed, DetectionEvent, Opened, Redialled, Vouched
-from beemesh_node.membership.hearing import ASK_WITHIN, OPEN_WITHIN, Retry, Way
+from beemesh_node.membership.hearing import ASK_WITHIN, LINGER, OPEN_WITHIN, Retry, Way
 from beemesh_node.messaging.beat_stream import BEATS, BeatStream, begin
 from beemesh_node.messaging.directory import Contact
 from beemesh_node.messaging.errors import MeshError, MeshUnreachable
 from beemesh_node.messaging.local import LocalMember
-from beemesh_node.network.api import Host, NetworkError
+from beemesh_node.network.api import ConnectionLost, Host, NetworkError
 from beemesh_node.protocol.beats import ID_SIZE, REFUSALS, Beat, LastHeard, Watching, WhenHeard
 from beemesh_node.protocol.counters import Refusal
 from beemesh_node.protocol.ids import MachineId
@@ -46,6 +46,8 @@ class _Ear:
     opening: trio.CancelScope
     """Bounds the time until the first beat."""
     way: Way = field(default_factory=Way)
+    until: float = math.inf
+    """When datagrams of it are no longer heard: some time after the stream was lost."""
 
 
 class Ears:
@@ -123,6 +125,7 @@ class Ears:
     async def _listen(self, machine: MachineId) -> None:
         """Hear the beats of a machine until the stream is lost. Raises what `_BROKEN` names."""
         contact = self._contact(machine)
+        self._forget_lost()
         with trio.fail_after(OPEN_WITHIN) as opening:
             await self._host.connect(contact.peer, self._addresses(machine))
             async with self._host.open(contact.peer, BEATS) as frames:
@@ -136,12 +139,21 @@ class Ears:
                             self._beat_of(ear)
                         else:
                             self._answered(said)
+                except ConnectionLost:
+                    if machine in self._open:
+                        ear.until = trio.current_time() + LINGER
+                    raise
                 finally:
-                    del self._by_id[stream.id]
+                    if ear.until == math.inf:
+                        del self._by_id[stream.id]
+
+    def _forget_lost(self) -> None:
+        now = trio.current_time()
+        self._by_id = {number: ear for number, ear in self._by_id.items() if ear.until > now}
 
     def _beat_of(self, ear: _Ear) -> None:
         self.counts["beats.heard"] += 1
-        if ear.machine in self._open:
+        if ear.machine in self._open or ear.until < math.inf:
             self._heard(ear.machine, trio.current_time())
         else:
             ear.opening.deadline = math.inf
@@ -150,11 +162,11 @@ class Ears:
 
     def _datagram(self, data: bytes) -> None:
         ear = self._by_id.get(data[:ID_SIZE])
-        if ear is None:
+        if ear is None or ear.until <= trio.current_time():
             self._member.counters.count(Refusal.DATAGRAM_UNKNOWN)
         elif ear.stream.is_beat(data):
             self._beat_of(ear)
-            if ear.way.came_by_datagram():
+            if ear.until == math.inf and ear.way.came_by_datagram():
                 self._want_on_stream(ear.machine, False)
 
     def _want_on_stream(self, machine: MachineId, on_stream: bool) -> None:

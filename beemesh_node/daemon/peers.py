@@ -43,7 +43,7 @@ class Peers:
         deadline = trio.current_time() + timeout
         if await self._ways.reach(contact, timeout * _DIRECT_SHARE):
             try:
-                left = deadline - trio.current_time()
+                left = max(deadline - trio.current_time(), 0.0)
                 return await self._exchange.ask(contact, payload, reply, timeout=left)
             except MeshUnreachable as error:  # the connection was lost meanwhile
                 log.debug("connection lost", machine=contact.machine, error=str(error))
@@ -53,7 +53,7 @@ class Peers:
                 f"{contact.certificate.name}: none of its addresses answers, and no other machine is connected to ask "
                 "through; see that it runs and can be dialled"
             )
-        left = deadline - trio.current_time()
+        left = max(deadline - trio.current_time(), 0.0)
         return await self._exchange.ask(contact, payload, reply, timeout=left, through=between)
 
     def _between(self, target: Contact) -> Contact | None:

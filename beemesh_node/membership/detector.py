@@ -88,9 +88,9 @@ class Detector:
         return effects
 
     def heard(self, machine: MachineId, now: float) -> None:
-        """Take in a beat."""
+        """Take in a beat: on the stream, or after it was lost and before there is another one."""
         watched = self._watched.get(machine)
-        if watched is not None and watched.open:
+        if watched is not None and watched.met:
             if watched.suspected:
                 self.counts["suspicions.false"] += 1
             if watched.condemned:

@@ -10,6 +10,8 @@ OPEN_WITHIN = 5.0
 """Seconds from dialling a machine to its first beat, at most."""
 ASK_WITHIN = 0.6
 """Seconds: an answer of another watcher that comes later is of no use."""
+LINGER = 3.0
+"""Seconds for which beats go on as datagrams after their stream was lost: there may soon be another one."""
 ENOUGH_DATAGRAMS = 5
 """After so many beats that came as datagrams, they need not come on the stream as well."""
 RETRY_FIRST, RETRY_MOST = 0.1, 2.0

@@ -82,9 +82,13 @@ class Watched:
         """Return why it is to be held dead; None if it is not."""
         if not self.met:
             return None
-        if self.refused and not self.open:
+        if now >= self._refused_for_good(config):
             return REFUSED
         return SILENT if now >= self.evidence_at + config.dead else None
+
+    def _refused_for_good(self, config: DetectionConfig) -> float:
+        """Return from when on it is dead because nobody listens there: beats that still come say otherwise."""
+        return self.heard_at + config.closed if self.refused and not self.open else math.inf
 
     def ask_due(self, config: DetectionConfig) -> float:
         """Return from when on others are to be asked about it."""
@@ -96,5 +100,6 @@ class Watched:
         """Return when something is to be done about it."""
         if not self.met:
             return math.inf
-        judged = self.accused_at + config.repeat if self.condemned else self.evidence_at + config.dead
+        dead_at = min(self.evidence_at + config.dead, self._refused_for_good(config))
+        judged = self.accused_at + config.repeat if self.condemned else dead_at
         return min(self.ask_due(config), self.redial_at, judged)

@@ -58,8 +58,9 @@ class Datagrams:
                 nursery.start_soon(self._receive, bound)
 
     def close(self) -> None:
-        """Give the ports back."""
+        """Give the ports back; who receives on them ends."""
         for bound in self._sockets:
+            trio.lowlevel.notify_closing(bound)
             bound.close()
         self._sockets.clear()
 
@@ -77,8 +78,11 @@ class Datagrams:
             self._sockets.append(bound)
 
     async def _receive(self, bound: socket.socket) -> None:
-        while True:
-            await trio.lowlevel.wait_readable(bound)
+        while bound.fileno() >= 0:  # until it is closed
+            try:
+                await trio.lowlevel.wait_readable(bound)
+            except trio.ClosedResourceError:
+                return
             for _ in range(_BATCH):
                 try:
                     data = bound.recv(MAX_DATAGRAM + 1)

@@ -2,6 +2,8 @@
 
 Guarded by a keepalive of Yamux pings, in the place of the library's own pings, which only measure. (The library's
 health monitor is no alternative: it keeps data of closed connections and dials replacements by rules of its own.)
+A peer is asked twice, because one of us may have stood still in between, and because a connection that is closed
+wrongly costs most when there is least to spend: both sides have to agree on keys anew.
 """
 
 from typing import Any
@@ -13,15 +15,13 @@ from beemesh_node.network.library import BaseLibp2pError, yamux
 
 _ERRORS = (BaseLibp2pError, OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 
-_OWN_DELAY = 0.5
-"""Seconds by which our own wake-up may be late before the peer's silence proves nothing."""
-
 
 class Keepalive:
     """Overrides `Yamux`."""
 
     keepalive_interval = 5.0
     keepalive_timeout = 3.0
+    """For each of the two questions."""
     event_shutting_down: trio.Event
     _ping_event: trio.Event
     _ping_id: int
@@ -45,13 +45,7 @@ class Keepalive:
         try:
             while not self.event_shutting_down.is_set():
                 await trio.sleep(self.keepalive_interval)
-                asked_at = trio.current_time()
-                answered = await self.answers(self.keepalive_timeout)
-                if not answered and trio.current_time() - asked_at > self.keepalive_timeout + _OWN_DELAY:
-                    answered = await self.answers(
-                        self.keepalive_timeout
-                    )  # we were paused: the answer may wait in a buffer
-                if not answered:
+                if not (await self.answers(self.keepalive_timeout) or await self.answers(self.keepalive_timeout)):
                     self.contained("silent-connections", TimeoutError("no answer to keepalive"))
                     with trio.CancelScope(shield=True):  # closing ends the nursery in which this task runs
                         await self.close()  # type: ignore[attr-defined]

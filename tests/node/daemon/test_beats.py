@@ -131,6 +131,22 @@ async def test_a_machine_that_closes_is_dead_and_the_others_are_not(mesh: Mesh, 
         await until(lambda: one.dead == other.dead == [victim.id])
 
 
+@pytest.mark.parametrize("datagrams", [True, False])
+async def test_whose_connections_are_lost_lives_as_long_as_it_is_heard(mesh: Mesh, datagrams: bool) -> None:
+    air = Air()
+    async with AsyncExitStack() as stack:
+        one, other, cut = [await stack.enter_async_context(watch(mesh, air, datagrams=datagrams)) for _ in range(3)]
+        await acquaint(air, one, other, cut)
+        await until(lambda: all(each.beats.status()["datagrams"] == 2 * datagrams for each in air.watches))
+        for watcher in (one, other):
+            await cut.party.host.disconnect(watcher.party.host.peer_id, "no reason")  # and it is not to come back
+        await until(lambda: one.heard() == other.heard() == 1)
+        if datagrams:
+            await trio.sleep(2.5)  # longer than a machine may be silent
+            assert [each.contradicted for each in air.watches] == [[], [], []], "nobody was held dead"
+        await until(lambda: cut.contradicted)
+
+
 async def test_beats_come_as_datagrams_where_these_get_through(mesh: Mesh) -> None:
     air = Air()
     async with watch(mesh, air) as one, watch(mesh, air) as other:

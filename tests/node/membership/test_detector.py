@@ -145,6 +145,23 @@ def test_presences_from_before_the_death_revive_nobody_later_ones_do() -> None:
     assert d.Alive(b) in detector.handle(d.Present(b, d.Life(1, 0), 9), 9.1)
 
 
+def test_who_refuses_connections_and_still_beats_is_alive() -> None:
+    detector, b = Detector(MachineId("a")), MachineId("b")
+    detector.handle(d.Present(MachineId("a"), d.Life(1, 0), 1), 0.0)
+    detector.handle(d.Present(b, d.Life(1, 0), 7), 0.0)
+    detector.handle(d.Opened(b), 0.0)
+    detector.handle(d.Closed(b), 1.0)
+    for beat in range(5, 15):
+        detector.heard(b, beat * 0.2)
+        effects = detector.handle(d.Redialled(b, True), beat * 0.2 + 0.1)
+        assert not any(isinstance(effect, d.Accuse | d.Dead) for effect in effects)
+    assert not any(isinstance(effect, d.Accuse) for effect in detector.handle(d.Pulse(), 3.0))
+    due = detector.next_wakeup()
+    assert due is not None
+    assert due <= 3.1
+    assert any(isinstance(effect, d.Dead) for effect in detector.handle(d.Pulse(), 3.1)), "0.3 s after the last beat"
+
+
 def test_a_machine_whose_clock_went_back_is_believed_after_a_while() -> None:
     detector, b = Detector(MachineId("a")), MachineId("b")
     detector.handle(d.Present(b, d.Life(5000, 0), 7), 0.0)

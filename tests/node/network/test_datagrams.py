@@ -5,6 +5,10 @@ from __future__ import annotations
 import socket
 
 import trio
+import trio.testing
+
+from beemesh_node.network.counting import Counters
+from beemesh_node.network.datagrams import Datagrams
 
 from .meshing import host, link, until
 
@@ -75,3 +79,25 @@ async def test_silence_is_no_refusal() -> None:
             began = trio.current_time()
             assert not await one.refuses(peer, [address], 0.2)
             assert trio.current_time() - began < 2.0
+
+
+async def test_a_datagram_that_comes_while_the_host_closes_ends_nothing_but_its_reader() -> None:
+    datagrams = Datagrams(Counters())
+    datagrams.bind([listening()])
+    port = datagrams.port
+    datagrams.handler = lambda data: datagrams.close()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(datagrams.run)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.sendto(b"late", ("127.0.0.1", port))
+
+
+async def test_who_waits_for_datagrams_ends_when_the_host_closes() -> None:
+    datagrams = Datagrams(Counters())
+    datagrams.bind([listening()])
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(datagrams.run)
+            await trio.testing.wait_all_tasks_blocked()
+            datagrams.close()

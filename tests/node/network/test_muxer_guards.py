@@ -191,9 +191,12 @@ async def test_silence_closes_the_connection(autojump_clock: object, without: tu
         await trio.sleep(60)
         assert not a.event_closed.is_set()
         b.secured_conn.frozen = True
+        frozen_at = trio.current_time()
         with trio.move_on_after(600):
             await a.event_closed.wait()
         assert a.event_closed.is_set() is not bool(without)
+        if not without:
+            assert 6.0 <= trio.current_time() - frozen_at <= 11.0, "it was asked twice"
         assert ("contained.silent-connections" in counters.view) is not bool(without)
 
 
