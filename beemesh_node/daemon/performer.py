@@ -39,8 +39,8 @@ from beemesh_node.healing.effects import (
     Token,
     VoteCast,
 )
-from beemesh_node.healing.events import Answered, PodStartFailed, RecordHeld, Unanswered
-from beemesh_node.messaging.errors import MeshError
+from beemesh_node.healing.events import Answered, PodStartFailed, RecordHeld, Unanswered, Untold
+from beemesh_node.messaging.errors import MeshError, RemoteFailure
 from beemesh_node.protocol.errors import ProtocolError
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.protocol.messages import (
@@ -49,6 +49,7 @@ from beemesh_node.protocol.messages import (
     AssignmentReply,
     Bid,
     ClaimReply,
+    ClaimReports,
     CommitReply,
     EventReport,
     KeepQuery,
@@ -64,6 +65,7 @@ from beemesh_node.protocol.messages import (
 log = structlog.get_logger()
 
 _TELL_WITHIN = 5.0
+_REPORT_WITHIN = 3.0
 _PUSH_WITHIN = 10.0
 _WITHHELD = "the votes of this machine cannot be written: check free space (df)"
 
@@ -95,6 +97,8 @@ class Performer:
         self._clock = LeaseClock()
         self._unwritten: dict[tuple[str, str], bytes] = {}
         """State of voters that could not be written: while there is any, no voter here answers."""
+        self._unforgotten: set[tuple[str, str]] = set()
+        """Claims that are over and could not be removed from the disk yet."""
         self._nursery = nursery
         self.faults = 0
         """Effects that failed in a way that was not foreseen."""
@@ -128,6 +132,8 @@ class Performer:
                     self._nursery.start_soon(self._contained, self._ask, effect)
                 case Assign():
                     self._nursery.start_soon(self._contained, self._assign, effect)
+                case Tell(machine, ClaimReports() as told):
+                    self._nursery.start_soon(self._contained, self._report, machine, told)
                 case Tell(machine, payload):
                     self._nursery.start_soon(self._contained, self._tell, machine, payload)
                 case OfferRelease():
@@ -157,17 +163,18 @@ class Performer:
         """Write and remove claims. Returns the pods whose claim could not be written, and why: these must not start."""
         held = [effect.claim for effect in effects if isinstance(effect, PersistClaim)]
         puts = {(CLAIMS, claim.identity.pod_uid): msgspec.json.encode(claim) for claim in held}
-        gone = tuple((CLAIMS, e.pod_uid) for e in effects if isinstance(e, ForgetClaim))
+        self._unforgotten.update((CLAIMS, e.pod_uid) for e in effects if isinstance(e, ForgetClaim))
         self._unwritten.update(written(effect.voter) for effect in effects if isinstance(effect, PersistVoter))
-        if not puts and not gone and not self._unwritten:
+        if not puts and not self._unforgotten and not self._unwritten:
             return {}
         puts.update(self._unwritten)
         try:
-            await trio.to_thread.run_sync(self._store.write, puts, gone, limiter=self._limiter)
+            await trio.to_thread.run_sync(self._store.write, puts, tuple(self._unforgotten), limiter=self._limiter)
         except StoreError as error:
             log.warning("state cannot be written", error=str(error))
             return {claim.identity.pod_uid: str(error) for claim in held}
         self._unwritten.clear()
+        self._unforgotten.clear()
         return {}
 
     async def _ask(self, effect: Ask) -> None:
@@ -245,6 +252,15 @@ class Performer:
             await self._peers.ask(machine, payload, Ack, timeout=_TELL_WITHIN)
         except MeshError as error:
             log.info("not told", machine=machine, what=type(payload).__name__, error=str(error))
+
+    async def _report(self, machine: MachineId, told: ClaimReports) -> None:
+        try:
+            await self._peers.ask(machine, told, Ack, timeout=_REPORT_WITHIN)
+        except RemoteFailure as error:
+            log.info("report not taken", machine=machine, error=str(error))
+        except MeshError as error:
+            log.info("not told", machine=machine, what="ClaimReports", error=str(error))
+            await self._decisions.put(Untold(machine, told))
 
     async def _release(self, effect: OfferRelease) -> None:
         holding = self._registry.get(effect.shown)

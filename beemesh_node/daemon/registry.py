@@ -14,7 +14,7 @@ import trio
 from beemesh_node.crypto import aead
 from beemesh_node.crypto.errors import CryptoError
 from beemesh_node.daemon.admission import AdmissionError, Admitted, admit
-from beemesh_node.daemon.store import BLOCKS, RECORDS, Store
+from beemesh_node.daemon.store import BLOCKS, RECORDS, Store, StoreError
 from beemesh_node.healing.declaration import Declaration
 from beemesh_node.protocol.block import open_block, parse_cid
 from beemesh_node.protocol.errors import ProtocolError
@@ -100,6 +100,8 @@ class Registry:
         self._users: Counter[str] = Counter()
         """How many declarations name a block: one can be dropped with the last of them."""
         self._changing = trio.Lock()
+        self._unwritten: set[Uid] = set()
+        """Tombstones that hold, and are not on the disk yet."""
         self._writes = itertools.count(1)
         self.announce: Announce = _nobody
         self.announce_erased: AnnounceErased = _nobody
@@ -137,7 +139,8 @@ class Registry:
 
         Returns the answer and, if it was accepted, what the record declares.
         An operator has to name the record that is changed; guardians bring what has won already. Raises `StoreError`
-        when it cannot be written, and then nothing has changed.
+        when it cannot be written, and then nothing has changed; but a tombstone holds all the same, until the daemon
+        ends at least, and is brought again by those who hear that it is not kept.
         """
         try:
             blocks = {block.cid: block for block in commit.blocks}
@@ -155,7 +158,12 @@ class Registry:
             if not commit.dry_run:
                 # One step, whoever gives up waiting for it: what is kept and not announced would never be placed.
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + _KEEP_WITHIN):
-                    await self._keep(uid, admitted, known)
+                    try:
+                        await self._keep(uid, admitted, known)
+                    except StoreError:
+                        if admitted.declaration.deleted:
+                            await self._believe(uid, admitted)
+                        raise
                     await self.announce(admitted.declaration, from_operator and known is None)
         return CommitReply(True), admitted.declaration
 
@@ -202,8 +210,16 @@ class Registry:
         puts[RECORDS, uid] = admitted.attested.raw
         left = set(known.blocks) - set(holding.blocks) if known else set()
         dropped = tuple((BLOCKS, cid) for cid in left if self._users[cid] == 1)
-        await self._threaded(self._store.write, puts, dropped)
+        late = {(RECORDS, other): self._held[other].attested.raw for other in self._unwritten}
+        await self._threaded(self._store.write, late | puts, dropped)
+        self._unwritten.clear()
         self._hold(uid, holding)
+
+    async def _believe(self, uid: Uid, admitted: Admitted) -> None:
+        """Hold a tombstone that cannot be written: what it ends may be what fills the disk."""
+        self._hold(uid, Holding(admitted.attested, None, {}, next(self._writes)))
+        self._unwritten.add(uid)
+        await self.announce(admitted.declaration, False)
 
     def _hold(self, uid: Uid, holding: Holding) -> None:
         known = self._held.get(uid)

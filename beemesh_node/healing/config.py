@@ -44,6 +44,8 @@ class Config:
     """A voter over leases that has been gone for so long is replaced."""
     report_gap: float = 0.1
     """Changes of claims within this time travel together; the first goes at once."""
+    report_repeat: float = 2.0
+    """What has not reached a guardian that is here is told again after this."""
     report_period: float = 30.0
     """All claims are told anew this often."""
     release_repeat: float = 1.0

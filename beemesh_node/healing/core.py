@@ -29,7 +29,6 @@ from beemesh_node.healing.moves import Moves
 from beemesh_node.healing.notes import Notes
 from beemesh_node.healing.outbox import Outbox, Then
 from beemesh_node.healing.overview import Overview, Reserved, overview
-from beemesh_node.healing.pods import Stage
 from beemesh_node.healing.recovery import Recovery
 from beemesh_node.healing.releases import Releases
 from beemesh_node.healing.reporter import Reporter
@@ -73,7 +72,7 @@ class Core:
         self._runner = Runner(self._context)
         self._runner.reporter = Reporter(self._context, self._runner.report_of, self._guardian.reported)
         self._notes.share = self._runner.reporter.happened
-        self._leases = Office(self._context, self._runner.end, self._runner.changed)
+        self._leases = Office(self._context, self._runner.end, self._runner.changed, self._runner.tell)
         self._runner.keeper = self._leases.keeper
         self._handover = Handover(self._context)
         self._erasure = Erasure(self._context, self._concerned, self._handover.lost)
@@ -214,6 +213,8 @@ class Core:
             case ev.ClaimsReported(sender, reports, events):
                 self._history.told(sender, events)
                 self._guardian.reported((r for r in reports if r.claim.machine == sender), now)
+            case ev.Untold(machine, told):
+                self._runner.reporter.untold(machine, told, now)
             case ev.PodChanged(status):
                 self._runner.pod_changed(status, now)
                 self._moves.rescue()
@@ -342,7 +343,7 @@ class Core:
                 self._handover.renew(uid, now)
                 self._erasure.renew(uid, now)
         for claim in self._runner.claims.values():
-            if claim.stage is not Stage.OVER and (claim.path in moved or claim.path not in self._context.names):
+            if claim.path in moved or claim.path not in self._context.names:
                 self._runner.reporter.guardians_changed(claim)
 
     def _inside(self, question: Ask | Assign | OfferRelease, then: Then, now: float) -> None:

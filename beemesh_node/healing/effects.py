@@ -114,7 +114,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Send without an answer; the core repeats what matters."""
+    """Send without an answer. `Untold` says that reports may not have arrived; the core repeats what matters."""
 
     machine: MachineId
     payload: ClaimReports | LeaseRelease

@@ -23,6 +23,7 @@ from beemesh_node.protocol.messages import (
     ClaimRef,
     ClaimReply,
     ClaimReport,
+    ClaimReports,
     ClaimsQuery,
     EventReport,
     KeepQuery,
@@ -169,6 +170,14 @@ class ClaimsReported:
 
 
 @dataclass(frozen=True, slots=True)
+class Untold:
+    """What this machine told another of its claims got no answer: it may not have arrived."""
+
+    machine: MachineId
+    told: ClaimReports
+
+
+@dataclass(frozen=True, slots=True)
 class PodChanged:
     """A pod of this machine is in another state, running or on the way."""
 
@@ -275,6 +284,7 @@ Event: TypeAlias = (
     | Answered
     | Unanswered
     | ClaimsReported
+    | Untold
     | PodChanged
     | PodStartFailed
     | PodEnded

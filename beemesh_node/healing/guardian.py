@@ -13,6 +13,7 @@ from functools import partial
 
 from beemesh_node.healing.claims import ClaimKey, key_of
 from beemesh_node.healing.context import Context
+from beemesh_node.healing.declaration import Declaration
 from beemesh_node.healing.history import History
 from beemesh_node.healing.outbox import Answer
 from beemesh_node.healing.progress import Progress
@@ -75,10 +76,17 @@ class Guardian:
             self._fresh.add(uid)
         watch = self._watches.get(uid)
         if watch is not None and watch.declaration.rank != declaration.rank:
+            self._compare(watch.declaration, declaration, now)
             watch.declared(declaration, now)
         self.enlist(uid, now)
         early = [key for key, report in self._early.items() if report.claim.uid == uid]
         self.reported([self._early.pop(key) for key in early], now)
+
+    def _compare(self, before: Declaration, after: Declaration, now: float) -> None:
+        """Two operators have changed the same version, neither knowing of the other: one of them has to look again."""
+        if before.sequence == after.sequence and not (before.deleted or after.deleted):
+            text = f"version {after.sequence} was declared twice at once: look at what is in force, and apply again"
+            self.context.notes.warning(after, "Superseded", text, now)
 
     def enlist(self, uid: Uid, now: float) -> None:
         """Begin or end the watch over a declaration, as membership says."""

@@ -29,6 +29,8 @@ class Reporter:
     _events: dict[MachineId, list[EventReport]] = field(default_factory=dict)
     """What happened, for guardians to keep."""
     _sent_at: float | None = None
+    _untold: list[tuple[MachineId, ClaimReports]] = field(default_factory=list)
+    """What has not arrived."""
 
     def happened(self, event: EventReport) -> None:
         """Tell the other guardians of a declaration about an event, with what they are told next."""
@@ -53,6 +55,22 @@ class Reporter:
     def forget(self, pod_uid: str) -> None:
         """This claim is not told of any more."""
         self._told.pop(pod_uid, None)
+
+    def untold(self, machine: MachineId, told: ClaimReports, now: float) -> None:
+        """Tell a guardian again, in a moment, what has not reached it."""
+        self._untold.append((machine, told))
+        timers = self.context.outbox.timers
+        if not timers.armed("tell again"):
+            timers.set("tell again", now + self.context.config.report_repeat, self._tell_again)
+
+    def _tell_again(self, _: float) -> None:
+        """Those that are gone by now are told of claims when they are back; events the other guardians have."""
+        untold, self._untold = self._untold, []
+        for machine, told in untold:
+            if machine in self.context.members:
+                pods = [r.pod_uid for r in told.reports if machine in self._told.get(r.pod_uid, ())]
+                self._pending.setdefault(machine, {}).update(dict.fromkeys(pods))
+                self._events[machine] = [*told.events, *self._events.get(machine, ())][-BATCH:]
 
     def tell_own(self, now: float) -> None:
         """Tell this machine's own guardian, who is never kept waiting."""

@@ -11,7 +11,7 @@ What nobody has room for goes where the fewest pods of the lowest priority have 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Protocol
@@ -63,6 +63,8 @@ class Round:
     task_id: bytes
     probe: bool = False
     """Only find out what could be placed, and give nothing."""
+    lacking: Callable[[frozenset[int], float], Collection[int]] | None = None
+    """Gives, at a time, the slots that want a claim besides some that are in hand. None: those that were wanting do."""
     state: RoundState = RoundState.ASKING
     refused: dict[MachineId, tuple[Refusal, ...]] = field(default_factory=dict)
     """Every machine that cannot take (one more) replica, and why."""
@@ -88,8 +90,12 @@ class Round:
         """Slots that this round is busy with."""
         if self.state is RoundState.DONE or self.probe:
             return frozenset()
-        assigned = (slot.slot for slots in self._assigned.values() for slot in slots)
-        return frozenset((*(slot.slot for slot in self.wanting), *assigned))
+        return self._in_hands.union(slot.slot for slot in self.wanting)
+
+    @property
+    def _in_hands(self) -> frozenset[int]:
+        """Slots whose machines have not answered yet."""
+        return frozenset(slot.slot for slots in self._assigned.values() for slot in slots)
 
     @property
     def able(self) -> tuple[MachineId, ...]:
@@ -188,6 +194,10 @@ class Round:
         """Give what is wanting to the best offers; if none is left ask others, and if there are none, be done."""
         self.state = RoundState.ASSIGNING
         self.outbox.timers.cancel(self._timer)
+        if self.wanting and self.lacking is not None:
+            # A machine that is back may have brought a claim of its own since the round began.
+            lacking = frozenset(self.lacking(self._in_hands, now))
+            self.wanting = [slot for slot in self.wanting if slot.slot in lacking]
         shares = distribute(self.wanting, list(self._offers.values()), self.present, self._rules, self.task_id)
         for machine, slots in shares.items():
             taken = {slot.slot for slot in slots}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from beemesh_node.healing.causes import Causes
 from beemesh_node.healing.claims import ClaimKey, key_of, promised_report
 from beemesh_node.healing.context import Context
 from beemesh_node.healing.declaration import Declaration
-from beemesh_node.healing.plan import Ending, Plan, plan
+from beemesh_node.healing.plan import ClaimView, Ending, Plan, plan
 from beemesh_node.healing.progress import Progress
 from beemesh_node.healing.round import Round, RoundState
 from beemesh_node.healing.tallies import Deficits
@@ -109,11 +109,8 @@ class Watch:
         context, declaration = self.context, self.declaration
         reigns = context.reigns(declaration)
         context.claims.prune(declaration, now)
-        views = context.claims.views(declaration, now)
-        placing = self._round.placing if self._round is not None else ()
         halted = self.progress.failed
-        roomy = [slot for slot, until in self._roomy.items() if until > now]
-        planned = plan(declaration, views, placing, reigns=reigns, halted=halted, cramped=self._cramped, roomy=roomy)
+        planned = self._plan(self._round.placing if self._round is not None else (), now)
         self.now_planned = planned
         self._deficits.lacking(planned.place, now)
         if reigns and not declaration.deleted:
@@ -142,6 +139,22 @@ class Watch:
             self._place(planned.place, now)
         if planned.probe:
             self._probe(planned.probe, now)
+
+    def _lacking(self, in_hands: Collection[int], now: float) -> Collection[int]:
+        """Return what wants a claim besides what is in hands; what was told by who is no member counts for nothing."""
+        return self._plan(in_hands, now, lambda view: view.ref.machine in self.context.members).place
+
+    def _plan(self, placing: Collection[int], now: float, counts: Callable[[ClaimView], bool] = lambda _: True) -> Plan:
+        context, declaration = self.context, self.declaration
+        return plan(
+            declaration,
+            [view for view in context.claims.views(declaration, now) if counts(view)],
+            placing,
+            reigns=context.reigns(declaration),
+            halted=self.progress.failed,
+            cramped=self._cramped,
+            roomy=[slot for slot, until in self._roomy.items() if until > now],
+        )
 
     def members_changed(self, able: bool, now: float) -> None:
         """Some machine is new or has something else to offer, `able` if a replica fits it by what it says."""
@@ -334,6 +347,7 @@ class Watch:
             task_id=task_id,
             refused={MachineId(machine): (Refusal(NoReason.BACK_OFF),) for machine in resting},
             probe=probe,
+            lacking=None if probe else self._lacking,
         )
         self._round.start(now)
 

@@ -27,6 +27,18 @@ class Tally:
     exceeds_since: float | None = None
     """Since when more pods run than are declared."""
     right: bool = False
+    doubled_since: dict[tuple[int, str], float] = field(default_factory=dict)
+    """By slot and revision: since when there have been two pods of it."""
+
+    @property
+    def doubled(self) -> dict[tuple[int, str], list[Machine]]:
+        """Which slots of a revision have several pods that are not ending, and where."""
+        slots: dict[tuple[int, str], list[Machine]] = {}
+        for machine, pod in self.pods.values():
+            if not pod.stopping:
+                identity = pod.status.identity
+                slots.setdefault((identity.slot, identity.revision), []).append(machine)
+        return {slot: machines for slot, machines in slots.items() if len(machines) > 1}
 
     @property
     def serving(self) -> list[int]:
@@ -63,6 +75,7 @@ class Census:
     wrong: set[Uid] = field(default_factory=set)
     """Declarations that are not as declared at this moment."""
     _whole: bool = True
+    _calm_since: float = 0.0
     pods: int = 0
     most_pods: int = 0
 
@@ -72,7 +85,7 @@ class Census:
 
     def mended(self, whole: bool) -> None:
         """Whether from now on nothing is in the way of ending what is too much."""
-        self._whole = whole
+        self._whole, self._calm_since = whole, self.now()
         for tally in self.tallies.values():
             if tally.exceeds_since is not None:
                 tally.exceeds_since = self.now()
@@ -104,8 +117,28 @@ class Census:
                 self.twice(tally, identity.slot)
         self._judge(tally)
 
+    @property
+    def calm_for(self) -> float:
+        """Seconds since which nothing is in the way of ending what is too much; 0 while something is."""
+        return self.now() - self._calm_since if self._whole else 0.0
+
+    def drained_late(self, bound: float) -> set[str]:
+        """Return what has had two pods for longer than `bound` s of calm, in words, their machines being awake."""
+        if self.calm_for <= bound:
+            return set()
+        since = self.now() - bound
+        return {
+            f"slot {slot} of {tally.declaration.name} on {', '.join(m.member.name for m in machines)}"
+            for tally in self.tallies.values()
+            if tally.doubled_since
+            for (slot, revision), machines in tally.doubled.items()
+            if tally.doubled_since[slot, revision] < since
+            and all(machine.core is not None and machine.awake_since < since for machine in machines)
+        }
+
     def _judge(self, tally: Tally) -> None:
         declaration, now = tally.declaration, self.now()
+        tally.doubled_since = {slot: tally.doubled_since.get(slot, now) for slot in tally.doubled}
         wanted = 0 if declaration.deleted else declaration.replicas
         serving = tally.serving
         tally.right = len(tally.pods) == wanted and serving == list(range(wanted))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from beemesh_node.healing import effects as fx
+from beemesh_node.membership.cadence import GOSSIP_BUDGET
 from beemesh_node.protocol.ids import MachineId, Uid
 from beemesh_node.simulation.census import Census
+from beemesh_node.simulation.gossip import Gossip
 from beemesh_node.simulation.machine import Machine
 from beemesh_node.simulation.world import World
 
@@ -18,6 +20,10 @@ PER_POD = 12.0
 """Messages in `RATE_WINDOW` for each pod that begins or ends in the mesh: one guardian may have to place them all."""
 TOMBSTONE_TIME = 5.0
 """Seconds within which a machine that holds a tombstone has ended its pods."""
+DRAIN_TIME = 5.0
+"""Seconds of calm within which of two pods of one slot one ends."""
+LOOK_PERIOD = 0.5
+"""Seconds between two looks at what lasts."""
 MOST_VIOLATIONS = 50
 """Written down of one simulation; more say nothing new."""
 
@@ -42,16 +48,20 @@ class Checks:
 
     world: World
     census: Census
+    gossip: Gossip
     violations: list[str] = field(default_factory=list)
     rates: Rates = field(default_factory=Rates)
     _machines: dict[MachineId, Machine] = field(default_factory=dict)
     _sent: dict[MachineId, int] = field(default_factory=dict)
     _versions: dict[tuple[MachineId, Uid], tuple[bool, int]] = field(default_factory=dict)
+    _late: set[str] = field(default_factory=set)
     _pods: int = 0
     _pods_before: int = 0
+    _spoken: int = 0
 
     def __post_init__(self) -> None:
         self.world.after(RATE_WINDOW, self._count)
+        self.world.after(LOOK_PERIOD, self._look)
 
     def enlist(self, machine: Machine) -> None:
         """Look at a machine from now on."""
@@ -81,6 +91,14 @@ class Checks:
                 self._pods += 1
             case fx.EraseRecord(uid):
                 self._versions.pop((machine.id, uid), None)  # it may take in an older one now
+
+    def _look(self) -> None:
+        """Two pods of one slot: told of once."""
+        late = self.census.drained_late(DRAIN_TIME)
+        for what in sorted(late - self._late):
+            self.report(f"two pods after {DRAIN_TIME} s of calm: {what}")
+        self._late = late
+        self.world.after(LOOK_PERIOD, self._look)
 
     def _capacity(self, machine: Machine) -> None:
         if machine.core is None:
@@ -127,5 +145,12 @@ class Checks:
                 self.report(
                     f"{machine.member.name} sent {sent} messages in {RATE_WINDOW:.0f} s ({changed} pods changed)"
                 )
+        self._count_gossip(changed)
         self._pods_before, self._pods = self._pods, 0
         self.world.after(RATE_WINDOW, self._count)
+
+    def _count_gossip(self, changed: int) -> None:
+        """What all tell everybody, and so each machine hears."""
+        spoken, self._spoken = self.gossip.spoken - self._spoken, self.gossip.spoken
+        if spoken > GOSSIP_BUDGET * RATE_WINDOW + PER_POD * changed:
+            self.report(f"{spoken} presences in {RATE_WINDOW:.0f} s ({changed} pods changed)")

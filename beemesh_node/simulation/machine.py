@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 
 from beemesh_node.healing import effects as fx
@@ -15,7 +15,6 @@ from beemesh_node.healing import events as ev
 from beemesh_node.healing.config import Config
 from beemesh_node.healing.core import Core
 from beemesh_node.healing.declaration import Declaration
-from beemesh_node.healing.leases.voter import HeldVoter
 from beemesh_node.healing.leases.voters import Voters, merged
 from beemesh_node.membership.cadence import presence_period
 from beemesh_node.membership.member import Member
@@ -27,6 +26,7 @@ from beemesh_node.protocol.messages import (
     EventReport,
     Forecast,
     LeaseRelease,
+    LeaseReply,
     LeaseState,
     Maintenance,
     MoveReply,
@@ -35,28 +35,18 @@ from beemesh_node.protocol.messages import (
 )
 from beemesh_node.protocol.voters import SlotMark
 from beemesh_node.simulation.clock import Clock
+from beemesh_node.simulation.disk import Disk, Unwritten
 from beemesh_node.simulation.gossip import Gossip
 from beemesh_node.simulation.runtime import FakeRuntime
 from beemesh_node.simulation.world import World
+from beemesh_node.workloads.pod import PodIdentity
 
 WRITING = 0.02
 """Seconds between the decision to erase something and its end on the disk."""
+REPORT_WITHIN = 3.0
+"""Seconds in which a report has to be acknowledged."""
 SHORTEST_GAP = 0.3
 """Seconds between two presences of a machine, however often something makes it speak."""
-
-
-@dataclass
-class Disk:
-    """What survives everything but the loss of the disk."""
-
-    records: dict[Uid, Declaration] = field(default_factory=dict)
-    claims: dict[str, fx.HeldClaim] = field(default_factory=dict)
-    voters: dict[Uid, HeldVoter] = field(default_factory=dict)
-    voter_sets: dict[Uid, tuple[Voters, ...]] = field(default_factory=dict)
-    lives: int = 0
-    """How often the daemon was started."""
-    maintenance: Maintenance = Maintenance.NONE
-    grace: float | None = None
 
 
 @dataclass(repr=False, eq=False)
@@ -91,6 +81,10 @@ class Machine:
     """Called with each record that is written to the disk."""
     paused: bool = False
     """Its processes stand still, as after SIGSTOP; its pods run on, and what arrives waits."""
+    lag: float = 0.0
+    """Seconds by which it does at most later what is due, or arrives: other programs have its processor."""
+    awake_since: float = 0.0
+    """When its daemon last began or went on: world time."""
     _written: int = 0
     _stamps: dict[Uid, int] = field(default_factory=dict)
     _life: int = 0
@@ -101,6 +95,7 @@ class Machine:
     _spoke: float = -math.inf
     _speaks_soon: bool = False
     _inbox: list[Callable[[], None]] = field(default_factory=list)
+    _unwritten: Unwritten = field(default_factory=Unwritten)
 
     def __post_init__(self) -> None:
         self.runtime = FakeRuntime(self.world, self.tell)
@@ -119,8 +114,15 @@ class Machine:
     # ---- its life
 
     def boot(self, speaks: float = 0.0) -> None:
-        """Start the daemon with what is on the disk and what still runs. It first `speaks` after so many seconds."""
+        """Start the daemon with what is on the disk and what still runs. It first `speaks` after so many seconds.
+
+        On a full disk it does not start: it could not write down that it did.
+        """
+        if self.disk.full:
+            return
         self._life += 1
+        self.awake_since = self.world.now
+        self._unwritten = Unwritten()
         self.disk.lives += 1
         self._wakeup, self.paused = None, False
         self._replies.clear()
@@ -169,7 +171,7 @@ class Machine:
 
     def resume(self) -> None:
         """Let it go on: with what has arrived meanwhile, and what was due."""
-        self.paused = False
+        self.paused, self.awake_since = False, self.world.now
         waiting, self._inbox = self._inbox, []
         for happen in waiting:
             self._alive(happen)
@@ -199,16 +201,21 @@ class Machine:
 
     # ---- what it takes in
 
-    def store(self, declaration: Declaration, *, fresh: bool = False) -> None:
-        """Take in a record, whoever brings it."""
+    def store(self, declaration: Declaration, *, fresh: bool = False) -> bool:
+        """Take in a record, whoever brings it. Returns whether this one is held now, or a newer one."""
         known = self.disk.records.get(declaration.uid)
         if known is None or known.rank <= declaration.rank:
+            if self.disk.full:
+                if known is not None and declaration.deleted:
+                    self.tell(ev.DeclarationStored(declaration, False, self._stamps.get(declaration.uid, 0)))
+                return known == declaration
             self.disk.records[declaration.uid] = declaration
             self._written += 1
             self._stamps[declaration.uid] = self._written
             for told in self.keepers:
                 told(self, declaration.uid)
             self.tell(ev.DeclarationStored(declaration, fresh, self._written))
+        return True
 
     def tell(self, event: ev.Event) -> None:
         """Give the core an event and do what it wants; while the machine is paused, later."""
@@ -217,14 +224,23 @@ class Machine:
         if self.paused:
             self._inbox.append(lambda: self.tell(event))
             return
-        for effect in self.core.handle(event, self.clock.monotonic(self.world.now)):
-            self._perform(effect)
+        effects = self.core.handle(event, self.clock.monotonic(self.world.now))
+        unwritten = self.disk.write(effects, self._unwritten)
+        for effect in effects:
+            self._perform(effect, unwritten)
         self.gossip.looked(self)
         self._arm()
 
     def receive(self, happen: Callable[[], None]) -> None:
         """A message has arrived: it is lost if no daemon runs, and waits while it is paused."""
-        self._alive(happen)
+        self._late(lambda: self._alive(happen))
+
+    def _late(self, happen: Callable[[], None]) -> None:
+        """Let something happen as late as this machine is slow."""
+        if self.lag:
+            self.world.after(self.world.random.uniform(0, self.lag), happen)
+        else:
+            happen()
 
     def _alive(self, happen: Callable[[], None]) -> None:
         if self.core is None:
@@ -236,7 +252,7 @@ class Machine:
 
     # ---- effects
 
-    def _perform(self, effect: fx.Effect) -> None:
+    def _perform(self, effect: fx.Effect, unwritten: Container[str]) -> None:
         self.sent[type(effect).__name__] += 1
         for watcher in self.watchers:
             watcher(self, effect)
@@ -246,12 +262,14 @@ class Machine:
                 self._ask(token, machine, timeout, lambda peer, own: ev.Asked(own, self.id, question))
             case fx.Assign(token, machine):
                 self._assign(effect)
+            case fx.Reply(_, LeaseReply() | fx.VoteCast()) if self._unwritten.voters:
+                pass  # withheld
             case fx.Reply(token, answer):
                 reply = self._replies.pop(token, None)
                 if reply is not None:
                     reply(answer)
-            case fx.Tell(machine, ClaimReports(reports, events)):
-                self._send(machine, lambda peer: peer.tell(ev.ClaimsReported(self.id, reports, events)))
+            case fx.Tell(machine, ClaimReports() as told):
+                self._report(machine, told)
             case fx.Tell(machine, LeaseRelease() as release):
                 self._send(machine, lambda peer: peer.tell(ev.LeaseReleased(self.id, release)))
             case fx.OfferRelease(machine, claim, better, shown):
@@ -259,18 +277,16 @@ class Machine:
                 self._send(
                     machine, lambda peer: peer.released(self.id, record, ev.ReleaseOffered(self.id, claim, better))
                 )
+            case fx.StartPod(identity) if identity.pod_uid in unwritten:
+                self._not_started(identity, retryable=False)
+            case fx.StartPod(identity, float()) if self._unwritten.voters:
+                self._not_started(identity, retryable=True)
             case fx.StartPod(identity, deadline):
                 self.runtime.start(identity, math.inf if deadline is None else self.clock.world(deadline))
             case fx.SetGuard(identity, deadline):
                 self.runtime.guard(identity, self.clock.world(deadline))
             case fx.StopPod(identity, _):
                 self.runtime.stop(identity)
-            case fx.PersistClaim(held):
-                self.disk.claims[held.identity.pod_uid] = held
-            case fx.ForgetClaim(pod_uid):
-                self.disk.claims.pop(pod_uid, None)
-            case fx.PersistVoter(voter):
-                self.disk.voters[voter.uid] = voter
             case fx.ShowVoterSets(uid, machine):
                 sets = self.disk.voter_sets.get(uid, ())
                 self._send(machine, lambda peer: peer.shown(uid, sets))
@@ -287,27 +303,57 @@ class Machine:
             case fx.EraseRecord(uid, stamp):
                 life = self._life
                 self.world.after(WRITING, lambda: self._alive(lambda: self._erase(uid, stamp, life)))
+            case fx.PersistClaim() | fx.ForgetClaim() | fx.PersistVoter():
+                pass  # written before
+
+    def _report(self, machine: MachineId, told: ClaimReports) -> None:
+        """Tell another machine of claims; without an answer the core hears that they may not have arrived."""
+        life, heard = self._life, [False]
+
+        def acknowledged() -> None:
+            heard[0] = True
+
+        def arrive(peer: Machine) -> None:
+            peer.tell(ev.ClaimsReported(self.id, told.reports, told.events))
+            peer.messages += 1
+            peer.world.send(peer.id, self.id, acknowledged)
+
+        def late() -> None:
+            if life == self._life and not heard[0]:
+                self.tell(ev.Untold(machine, told))
+
+        self._send(machine, arrive)
+        self.world.after(REPORT_WITHIN, late)
+
+    def _not_started(self, identity: PodIdentity, *, retryable: bool) -> None:
+        failed = ev.PodStartFailed(identity.pod_uid, "StateNotWritten", "the disk is full", retryable)
+        self.world.after(0, lambda: self.tell(failed))
 
     def shown(self, uid: Uid, sets: tuple[Voters, ...]) -> None:
-        """Keep voter sets that are in force, and follow them."""
+        """Keep voter sets that are in force, and follow them. On a full disk they are not heard."""
+        if self.disk.full:
+            return
         known = self.disk.voter_sets.get(uid, ())
         self.disk.voter_sets[uid] = (*known, *(each for each in sets if each.number > len(known)))
         self.tell(ev.VoterSetsShown(uid, sets))
 
     def released(self, sender: MachineId, record: Declaration, event: ev.ReleaseOffered) -> None:
-        """A guardian says that a claim is over."""
-        self.store(record)
-        self.tell(event)
+        """A guardian says that a claim is over. Without room for the record that says so, it is not heard."""
+        if self.store(record):
+            self.tell(event)
 
     def _erase(self, uid: Uid, stamp: int, life: int) -> None:
-        if life == self._life and self._stamps.get(uid, 0) == stamp and uid in self.disk.records:
+        held = life == self._life and self._stamps.get(uid, 0) == stamp and uid in self.disk.records
+        if held and not self.disk.full:
             del self.disk.records[uid]
             self.tell(ev.RecordErased(uid, stamp))
 
     def pushed(self, sender: MachineId, record: Declaration) -> None:
         """Another holder brings a record: keep it, and say so."""
         self.store(record)
-        held = self.disk.records[record.uid]
+        held = self.disk.records.get(record.uid)
+        if held is None or held.rank < record.rank:
+            return  # no room for it, and no answer but that
         answer = ev.RecordHeld(record.uid, self.id, held.sequence, held.deleted, held.digest)
         self._send(sender, lambda peer: peer.tell(answer))
 
@@ -319,16 +365,20 @@ class Machine:
             return
         known = record
 
-        def event(peer: Machine, own: fx.Token) -> ev.Event:
-            peer.store(known)
+        def event(peer: Machine, own: fx.Token) -> ev.Event | None:
+            if not peer.store(known):
+                return None
             return ev.AssignmentOffered(own, self.id, known, effect.slots, effect.preempt)
 
         self._ask(effect.token, effect.machine, effect.timeout, event)
 
     def _ask(
-        self, token: fx.Token, machine: MachineId, timeout: float, event: Callable[[Machine, fx.Token], ev.Event]
+        self, token: fx.Token, machine: MachineId, timeout: float, event: Callable[[Machine, fx.Token], ev.Event | None]
     ) -> None:
-        """Bring a question over and its answer back: exactly one of answer and timeout reaches the core."""
+        """Bring a question over and its answer back: exactly one of answer and timeout reaches the core.
+
+        `event` is what the other machine makes of the question; None: it has no room for it and says so.
+        """
         life, open_ = self._life, [True]
 
         def conclude(outcome: ev.Answered | ev.Unanswered) -> None:
@@ -341,9 +391,14 @@ class Machine:
                 assert not isinstance(said, MoveReply | LeaseState | Forecast), "only operators ask for these"  # noqa: S101
                 answer = self._signed(said, peer.id) if isinstance(said, fx.VoteCast) else said
                 peer.messages += 1
-                peer.world.send(peer.id, self.id, lambda: self._alive(lambda: conclude(ev.Answered(token, answer))))
+                peer.world.send(peer.id, self.id, lambda: self.receive(lambda: conclude(ev.Answered(token, answer))))
 
-            peer.tell(event(peer, peer.expect(reply)))
+            asked = event(peer, peer.expect(reply))
+            if asked is not None:
+                peer.tell(asked)
+            else:
+                refused = ev.Unanswered(token, "the disk is full")
+                peer.world.send(peer.id, self.id, lambda: self.receive(lambda: conclude(refused)))
 
         self._send(machine, arrive)
         late = ev.Unanswered(token, "no answer in time")
@@ -416,11 +471,12 @@ class Machine:
 
         def wake() -> None:
             if life == self._life and self._wakeup == due:
-                self._alive(self._wake)
+                self._late(lambda: self._alive(lambda: self._wake(life)))
 
         # A hair later than due: turning the time back and forth between two clocks must not make it earlier.
         self.world.at(self.clock.world(due) + 1e-9, wake)
 
-    def _wake(self) -> None:
-        self._wakeup = None
-        self.tell(ev.Wakeup())
+    def _wake(self, life: int) -> None:
+        if life == self._life:
+            self._wakeup = None
+            self.tell(ev.Wakeup())

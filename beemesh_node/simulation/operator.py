@@ -141,6 +141,5 @@ class Operator:
         entry = draw.choice(up)
         guardians = entry.members.guardians(key_of_name(*declaration.path), self.mesh.config.guardians)
         found = [self.mesh.machines[machine] for machine in guardians if machine in self.mesh.machines]
-        return [
-            machine for machine in found if machine in up and (machine is entry or network.passes(entry.id, machine.id))
-        ]
+        taking = [machine for machine in found if machine in up and not machine.disk.full]
+        return [machine for machine in taking if machine is entry or network.passes(entry.id, machine.id)]

@@ -102,7 +102,7 @@ class Simulation:
         make = Mesh.of if scenario.machines <= PAIRWISE else Mesh.large
         self.mesh = make(scenario.machines, world, Config(least_lifetime=WATCHED_LEAST), drift=DRIFT)
         self.census = Census(lambda: world.now)
-        self.checks = Checks(world, self.census)
+        self.checks = Checks(world, self.census, self.mesh.gossip)
         self.beats = Beats(self.mesh)
         self.census.twice = self._twice
         self.operator = Operator(self.mesh, self.census, scenario.most_replicas)

@@ -44,6 +44,8 @@ class FakeRuntime:
     fate: Callable[[PodIdentity], Fate] = lambda _: Fate.READY
     start_time: float = 0.15
     stop_time: float = 0.1
+    pace: float = 1.0
+    """How many times as long both take, on a machine that has much else to do."""
     pods: dict[str, Pod] = field(default_factory=dict)
     changed: Callable[[PodIdentity], None] = lambda _: None
     """Told of each pod that begins, ends or is otherwise than before."""
@@ -60,7 +62,7 @@ class FakeRuntime:
         self.changed(identity)
         self.guard(identity, deadline)
         life = self.life
-        self.world.after(self.start_time, lambda: self._started(identity, life))
+        self.world.after(self.start_time * self.pace, lambda: self._started(identity, life))
 
     def guard(self, identity: PodIdentity, deadline: float) -> None:
         """Have the kernel end a pod at `deadline`, and not before: nothing but the power of the machine stops that."""
@@ -76,7 +78,7 @@ class FakeRuntime:
             pod.stopping = True
             self.changed(identity)
         life = self.life
-        self.world.after(self.stop_time, lambda: self._stopped(identity, life))
+        self.world.after(self.stop_time * self.pace, lambda: self._stopped(identity, life))
 
     def crash(self) -> None:
         """Lose everything, as a machine does that loses power."""

@@ -16,6 +16,12 @@ from beemesh_node.simulation.network import Faults
 from beemesh_node.simulation.runtime import Fate
 
 HOUR = 3600.0
+BOOTED_WITHIN = 3.0
+"""Seconds of calm after which every machine is on."""
+MOST_LAG = 1.0
+"""Seconds by which a slow machine is late at most: less than what has it held dead."""
+SLOWEST = 30.0
+"""Times that a pod takes longer to begin and to end on the slowest machine."""
 
 
 @dataclass(repr=False)
@@ -60,6 +66,8 @@ class Trouble:
                 self._jump_clock,
                 self._remove_pod,
                 self._break_runtime,
+                self._slow_machine,
+                self._fill_disk,
                 self._roughen,
             )
         )
@@ -76,8 +84,9 @@ class Trouble:
         for machine in list(self.mesh.machines.values()):
             machine.runtime.fate = lambda _: Fate.READY
             machine.runtime.recover()
+            machine.lag, machine.runtime.pace, machine.disk.full = 0.0, 1.0, False
             if machine.core is None:
-                world.after(world.random.uniform(0, 3), partial(self._boot, machine))
+                world.after(world.random.uniform(0, BOOTED_WITHIN), partial(self._boot, machine))
             elif machine.paused:
                 machine.resume()
 
@@ -176,6 +185,30 @@ class Trouble:
         def mend() -> None:
             machine.runtime.fate = lambda _: Fate.READY
             machine.runtime.recover()
+
+        return self._later(self.mesh.world.random.expovariate(1 / 15), mend)
+
+    def _slow_machine(self) -> bool:
+        """For a while a machine does everything late, and its pods take long."""
+        if (machine := self._one_up()) is None:
+            return False
+        draw = self.mesh.world.random
+        machine.lag, machine.runtime.pace = draw.uniform(0.05, MOST_LAG), draw.uniform(1, SLOWEST)
+
+        def mend() -> None:
+            machine.lag, machine.runtime.pace = 0.0, 1.0
+
+        return self._later(draw.expovariate(1 / 20), mend)
+
+    def _fill_disk(self) -> bool:
+        """For a while a machine can write nothing down."""
+        if (machine := self._one_up()) is None:
+            return False
+        machine.disk.full = True
+
+        def mend() -> None:
+            machine.disk.full = False
+            self._boot(machine)
 
         return self._later(self.mesh.world.random.expovariate(1 / 15), mend)
 

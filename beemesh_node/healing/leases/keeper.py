@@ -20,6 +20,8 @@ from beemesh_node.protocol.voters import SlotMark
 WAITING = "WaitingForLease"
 """The reason of a pod that may not begin yet."""
 
+PATIENCE = 1.0
+"""Seconds that a pod waits for its lease before people are told why."""
 _ROUNDS = 1 << 32
 """Rounds of one life of a daemon."""
 
@@ -33,6 +35,8 @@ class Keeper:
     """Ends a claim, saying why."""
     changed: Callable[[LocalClaim], None]
     """A claim shows something else."""
+    tell: Callable[[LocalClaim, str, str, str, float], None]
+    """Tells people of a claim: kind, reason and message of an event."""
     free: Callable[[MachineId, LeaseRelease], None]
     """Tells this machine's own voter."""
     bound: Callable[[Uid, SlotMark, float], None]
@@ -41,6 +45,8 @@ class Keeper:
     """By pod uid."""
     _claims: dict[str, LocalClaim] = field(default_factory=dict)
     _begun: set[str] = field(default_factory=set)
+    _waiting: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Since when a pod waits for its lease, and what people were told of it last."""
     _rounds: int = 0
 
     def begin(self, claim: LocalClaim) -> None:
@@ -66,6 +72,7 @@ class Keeper:
         """Nothing of a claim runs any more: free its lease."""
         lease = self._leases.pop(claim.pod_uid, None)
         self._claims.pop(claim.pod_uid, None)
+        self._waiting.pop(claim.pod_uid, None)
         self.context.outbox.timers.cancel(("lease", claim.pod_uid))
         if lease is not None and (claim.pod_uid in self._begun or not lease.runs):
             self._release(lease, lease.release())
@@ -157,8 +164,12 @@ class Keeper:
             outbox.emit(SetGuard(identity, lease.end))
         elif claim.stage is Stage.STARTING:
             self._begun.add(claim.pod_uid)
+            self._waiting.pop(claim.pod_uid, None)
             self.context.tallies.leases_taken += 1
             claim.reason, claim.message = "", ""
+            majority, count = lease.voters.majority, len(lease.voters.members)
+            granted = f"its lease was granted, term {lease.term}: at least {majority} of {count} voters"
+            self.tell(claim, "Normal", "LeaseGranted", granted, now)
             outbox.emit(StartPod(identity, lease.end, lease.term))
 
     def _wait(self, lease: Lease, claim: LocalClaim, now: float) -> None:
@@ -170,6 +181,10 @@ class Keeper:
         if (claim.reason, claim.message) != (WAITING, message):
             claim.reason, claim.message = WAITING, message
             self.changed(claim)
+        since, told = self._waiting.setdefault(claim.pod_uid, (now, ""))
+        if now >= since + PATIENCE and message != told:
+            self._waiting[claim.pod_uid] = (since, message)
+            self.tell(claim, "Warning", WAITING, message, now)
 
     def _help(self, lease: Lease, voter: MachineId, reply: LeaseReply) -> None:
         """Bring a voter what it lacks."""

@@ -27,12 +27,16 @@ class Office:
     """The parts, and what passes between them."""
 
     def __init__(
-        self, context: Context, end: Callable[[LocalClaim, str, float], None], changed: Callable[[LocalClaim], None]
+        self,
+        context: Context,
+        end: Callable[[LocalClaim, str, float], None],
+        changed: Callable[[LocalClaim], None],
+        tell: Callable[[LocalClaim, str, str, str, float], None],
     ) -> None:
-        """`end` and `changed` as in `Keeper`."""
+        """`end`, `changed` and `tell` as in `Keeper`."""
         self._context = context
         self.desk = Desk(context)
-        self.keeper = Keeper(context, end, changed, self.desk.released, self.desk.bound)
+        self.keeper = Keeper(context, end, changed, tell, self.desk.released, self.desk.bound)
         self._reform = Reform(context, self.desk.marks)
 
     def declared(self, uid: Uid, now: float) -> None:

@@ -13,12 +13,14 @@ from beemesh_node.cli.survey import Declaration
 from beemesh_node.crypto import generate_signing_key
 from beemesh_node.daemon.questions import Questions
 from beemesh_node.daemon.registry import Registry
-from beemesh_node.daemon.store import BLOCKS, RECORDS, Store
+from beemesh_node.daemon.store import BLOCKS, RECORDS, Store, StoreError
+from beemesh_node.healing.declaration import Declaration as Declared
 from beemesh_node.protocol.ids import Uid
 from beemesh_node.protocol.messages import Commit, KeepQuery, KeepReply
 from beemesh_node.protocol.record import AttestedRecord, attest
 from beemesh_node.protocol.root import OperatorProfile
 from beemesh_node.workloads.manifest import load
+from tests.node.daemon.small_disk import Disk
 from tests.node.protocol.mesh import NOW, Mesh
 
 HELLO = b"apiVersion: v1\nkind: Pod\nmetadata: {name: hello}\nspec: {containers: [{name: web, image: i}]}\n"
@@ -27,11 +29,12 @@ HELLO = b"apiVersion: v1\nkind: Pod\nmetadata: {name: hello}\nspec: {containers:
 class Holder:
     """A registry on a disk, and an operator who declares one Pod."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, store: Store) -> None:
         mesh = Mesh()
         self.owner = mesh.member(OperatorProfile("alice", ("default",), ("get", "apply", "delete")))
-        self.store = Store(directory / "state.db", bytes(range(32)))
-        self.registry = Registry(self.store, trio.CapacityLimiter(1), mesh.trust())
+        self.store = store
+        self.mesh_id, self.trust = mesh.root.mesh_id, mesh.trust()
+        self.registry = Registry(self.store, trio.CapacityLimiter(1), self.trust)
         self.news: list[tuple[object, ...]] = []
         self.registry.announce = self._stored
         self.registry.announce_erased = self._erased
@@ -42,6 +45,16 @@ class Holder:
     def tombstone(self) -> Commit:
         entry: Any = None
         return self._signed(changes.tombstone(Declaration(self.attested, entry)))[0]
+
+    def other(self) -> Commit:
+        """The declaration of another Pod."""
+        manifest = HELLO.replace(b"hello", b"other")
+        return self._signed(changes.create(self.mesh_id, load(manifest), (), NOW, lambda *name: ()))[0]
+
+    async def deleted_on_disk(self) -> set[Uid]:
+        """Whose tombstones a daemon finds that starts now."""
+        found = await Registry(self.store, trio.CapacityLimiter(1), self.trust).load()
+        return {declaration.uid for declaration in found if declaration.deleted}
 
     def on_disk(self) -> int:
         return len(self.store.items(RECORDS)) + len(self.store.items(BLOCKS))
@@ -68,7 +81,7 @@ class Holder:
 
 @pytest.fixture
 def holder(tmp_path: Path) -> Holder:
-    return Holder(tmp_path)
+    return Holder(Store(tmp_path / "state.db", bytes(range(32))))
 
 
 async def test_record_block_and_key_are_gone_from_disk_and_memory(holder: Holder) -> None:
@@ -97,6 +110,36 @@ async def test_a_tombstone_is_never_erased(holder: Holder) -> None:
     await holder.bring(holder.tombstone())
     assert not await holder.registry.erase(holder.uid, holder.stamp())
     assert holder.on_disk() == 1
+
+
+async def test_a_tombstone_that_cannot_be_written_holds_and_is_not_said_to_be_kept(disk: Disk) -> None:
+    holder = Holder(disk.store)
+    await holder.bring(holder.commit)
+    tombstone, told = holder.tombstone(), []
+
+    async def announce(declaration: Declared, fresh: bool) -> None:
+        told.append((declaration.deleted, fresh))
+
+    holder.registry.announce = announce
+    disk.fill()
+    for _ in range(2):  # whoever brings it hears that it is not kept, and brings it again
+        with pytest.raises(StoreError, match="df"):
+            await holder.bring(tombstone)
+    assert told == [(True, False)] * 2
+    held = holder.registry.get(holder.uid)
+    assert held is not None
+    assert held.attested.record.deleted, "others are shown the tombstone"
+    disk.empty()
+    await holder.bring(holder.other())
+    assert await holder.deleted_on_disk() == {holder.uid}, "it is written with the next thing that is"
+
+
+async def test_what_is_declared_anew_and_cannot_be_written_is_not_told(disk: Disk) -> None:
+    holder = Holder(disk.store)
+    disk.fill()
+    with pytest.raises(StoreError):
+        await holder.bring(holder.commit)
+    assert (holder.news, holder.registry.get(holder.uid)) == ([], None)
 
 
 async def test_a_block_that_another_declaration_names_stays(holder: Holder) -> None:

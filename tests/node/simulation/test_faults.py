@@ -8,6 +8,7 @@ import pytest
 from beemesh_node.healing import effects as fx
 from beemesh_node.healing import events as ev
 from beemesh_node.healing.claims import promised_report
+from beemesh_node.healing.config import Config
 from beemesh_node.protocol.messages import ClaimRef, NoReason, SlotAttempt
 from beemesh_node.simulation.mesh import Mesh
 from beemesh_node.simulation.world import World
@@ -214,6 +215,8 @@ def test_of_two_operators_at_once_one_wins_everywhere(seed):
     assert mesh.until(winner, 60)
     assert stays(mesh, winner)
     assert {machine.disk.records[web.uid].digest for machine in guardians} == {winner.digest}
+    told = {event.message for machine in guardians for event in machine.core.events() if event.reason == "Superseded"}
+    assert told == {"version 2 was declared twice at once: look at what is in force, and apply again"}
 
 
 # ---- clocks
@@ -362,6 +365,48 @@ def test_a_side_that_hears_and_is_not_heard_gives_way_once_it_is(seed):
     mesh.gossip.reunited()
     assert mesh.until(web, 5)
     assert stays(mesh, web)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_was_told_over_a_link_that_did_not_carry_is_told_again_once_it_does(seed):
+    mesh = Mesh.of(11, World(seed), Config(least_lifetime=60))
+    web = declare(replicas=4)
+    _, alone, *_ = mesh.guardians(web)
+    mesh.world.network.part([alone.id])
+    for machine in mesh.guardians(web):
+        machine.store(web, fresh=True)
+    mesh.world.run(7)
+    assert {member.machine for member in alone.members} == mesh.machines.keys(), "nobody is held to be gone"
+    assert len({machine.id for machine, _ in mesh.pods(web.uid)}) > 4, "both sides run it"
+    mesh.world.network.mend()
+    mesh.gossip.reunited()
+    assert mesh.until(web, 5)
+    assert stays(mesh, web)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_placed_anew_that_has_come_back_while_an_answer_was_awaited(seed):
+    mesh, web = running(seed, machines=8, replicas=2)
+    coordinator = mesh.guardians(web)[0]
+    lost = next(machine for machine, _ in mesh.pods(web.uid) if machine is not coordinator)
+    assigned = []
+
+    def cut(_, effect):
+        if isinstance(effect, fx.Assign):
+            assigned.append(mesh.world.now)
+            mesh.world.network.cut(coordinator.id, effect.machine)
+
+    coordinator.watchers.append(cut)
+    island = mesh.world.network.part([lost.id])
+    coordinator.tell(ev.MemberGone(lost.id, "its watchers hear nothing of it"))
+    mesh.world.run(1)
+    mesh.world.network.join(island)
+    mesh.gossip.reunited()
+    mesh.world.run(10)
+    assert len(assigned) == 1
+    mesh.world.network.mend()
+    mesh.gossip.reunited()
+    assert mesh.until(web, 5)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

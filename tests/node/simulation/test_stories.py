@@ -1,13 +1,17 @@
 """What people can learn afterwards: each step with its cause, also of machines that are no more."""
 
+from itertools import groupby
+
 import pytest
 
 from beemesh_node.healing import events as ev
+from beemesh_node.healing.leases.times import TTL
 from beemesh_node.protocol.messages import Maintenance
 from beemesh_node.simulation.mesh import Mesh
 from beemesh_node.simulation.world import World
 
 from .support import declare
+from .test_leases import stateful
 
 SEEDS = range(8)
 
@@ -68,6 +72,28 @@ def test_a_drained_replica_s_story_says_who_runs_it_now_and_why(seed):
     assert started.machine == runner.id
     assert killing.reason == "Killing"
     assert killing.message == f"{name}: its machine is drained, and {runner.member.name} runs it now"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_leased_slot_s_story_says_why_it_waited_and_who_let_it_run(seed):
+    mesh = Mesh.of(5, World(seed))
+    db = stateful(mesh, replicas=1)
+    mesh.apply(db)
+    assert mesh.until(db, 20)
+    mesh.world.run(1)
+    (dead, _) = mesh.pods(db.uid)[0]
+    dead.crash()
+    for machine in mesh.up():
+        machine.tell(ev.MemberGone(dead.id, "the connection was closed"))
+    assert mesh.world.run(3 * TTL, lambda: mesh.as_declared(db))
+    mesh.world.run(1)
+    told = [(event.reason, event.message.partition(": ")[2]) for event in story(mesh, db.uid, 0)]
+    assert [reason for reason, _ in groupby(reason for reason, _ in told)] == [
+        "LeaseGranted", "Started", "Scheduled", "WaitingForLease", "LeaseGranted", "Started",
+    ]  # fmt: skip
+    assert told[0][1].startswith("its lease was granted, term ")
+    waited = [message for reason, message in told if reason == "WaitingForLease"]
+    assert any(f"{dead.id} holds it" in message for message in waited), waited
 
 
 @pytest.mark.parametrize("seed", SEEDS)
