@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.node.integration.dying import containers
 from tests.node.integration.machine import Machine
 from tests.node.integration.manifests import IDLE, deployment
 from tests.node.integration.mesh import Mesh
@@ -30,6 +31,18 @@ class Grove(Mesh):
     def containers(self) -> dict[str, tuple[str, str]]:
         """What runs on all machines, as `Machine.containers` has it."""
         return {name: found for machine in self.machines for name, found in machine.containers().items()}
+
+    def running(self, workload: str) -> list[str]:
+        """Ids of a workload's containers that run, on whichever machine."""
+        return [identity for machine in self.machines for identity in containers(machine, workload)]
+
+    def watch(self) -> None:
+        """Wait until every machine hears the beats of all others."""
+        for machine in self.machines:
+            machine.until(
+                lambda status: status["detection"]["heard"] == status["detection"]["watched"] == len(self.machines) - 1,
+                "hears all others",
+            )
 
 
 @contextmanager

@@ -9,6 +9,12 @@ from tests.node.runtime.podman_service import IMAGE
 IDLE = "trap 'exit 0' TERM; echo ready; while :; do sleep 1000 & wait $!; done"
 """A shell script that runs for ever, and ends at once on SIGTERM."""
 
+COUNTING = (
+    "trap 'exit 0' TERM; echo life >> /data/lives; echo term $BEEMESH_LEASE_TERM; "
+    "while :; do sleep 1000 & wait $!; done"
+)
+"""Notes each of its lives in its volume."""
+
 
 def deployment(
     name: str,
@@ -44,3 +50,18 @@ def deployment(
             },
         },
     }
+
+
+def stateful_set(name: str, replicas: int, **spec: Any) -> dict[str, Any]:
+    """One whose pods count their lives in the volume `data`, which `spec` has to give them."""
+    mount = {"name": "data", "mountPath": "/data"}
+    manifest = deployment(name, replicas, script=COUNTING, volumeMounts=[mount])
+    manifest["kind"] = "StatefulSet"
+    manifest["spec"] |= {"serviceName": name, **spec}
+    return manifest
+
+
+def claims() -> list[dict[str, Any]]:
+    """Templates of the volume that `stateful_set` mounts."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    return [{"metadata": {"name": "data"}, "spec": spec}]

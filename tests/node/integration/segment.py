@@ -18,6 +18,7 @@ from types import TracebackType
 from tests.node.integration.waiting import until
 
 _MARKER_PORT = 33999
+_NOBODY = "02:00:00:00:00:01"
 
 
 def ip(*words: str) -> None:
@@ -67,6 +68,13 @@ class Segment:
     def plugged(self, name: str, plugged: bool) -> None:
         """Pull a machine's cable out, or put it in again."""
         ip("-n", self.name, "link", "set", name, "up" if plugged else "down")
+
+    def carries(self, source: str, address: str, carries: bool) -> None:
+        """Have what the namespace `source` sends to an address arrive, or get lost: nobody has the card it goes to."""
+        if carries:
+            ip("-n", source, "neighbour", "delete", address, "dev", "eth0")
+        else:
+            ip("-n", source, "neighbour", "replace", address, "lladdr", _NOBODY, "nud", "permanent", "dev", "eth0")
 
     @contextmanager
     def capture(self, path: Path) -> Iterator[Capture]:

@@ -12,16 +12,10 @@ import pytest
 
 from beemesh_node.healing.leases.times import TTL
 from tests.node.integration.machine import Machine
-from tests.node.integration.manifests import deployment
+from tests.node.integration.manifests import claims, deployment, stateful_set
 from tests.node.integration.mesh import Mesh
 from tests.node.integration.segment import Segment
 from tests.node.integration.waiting import until
-
-COUNTING = (
-    "trap 'exit 0' TERM; echo life >> /data/lives; echo term $BEEMESH_LEASE_TERM; "
-    "while :; do sleep 1000 & wait $!; done"
-)
-"""Notes each of its lives in its volume."""
 
 
 class Reef(Mesh):
@@ -43,21 +37,8 @@ def reef_fixture(segment: Segment, tmp_path_factory: pytest.TempPathFactory) -> 
         yield mesh
 
 
-def stateful_set(name: str, replicas: int, **spec: Any) -> dict[str, Any]:
-    mount = {"name": "data", "mountPath": "/data"}
-    manifest = deployment(name, replicas, script=COUNTING, volumeMounts=[mount])
-    manifest["kind"] = "StatefulSet"
-    manifest["spec"] |= {"serviceName": name, **spec}
-    return manifest
-
-
 def scratch() -> dict[str, Any]:
     return {"volumes": [{"name": "data", "emptyDir": {}}]}
-
-
-def claims() -> list[dict[str, Any]]:
-    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
-    return [{"metadata": {"name": "data"}, "spec": spec}]
 
 
 def running(mesh: Mesh, name: str) -> dict[str, list[Machine]]:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-from tests.node.integration.grove import Grove, roaming
+from tests.node.integration.grove import Grove, machines_of, roaming
+from tests.node.integration.machine import Machine
 from tests.node.integration.waiting import until
 
 
@@ -46,3 +52,56 @@ def test_what_a_silent_podman_cannot_start_again_runs_elsewhere(grove: Grove) ->
     until(lambda: len(pods("dies")) == 1 and len(ready("dies")) == 1, "one pod is left")
     assert [pod["metadata"]["uid"] for pod in ready("stays")] == [before["metadata"]["uid"]]
     admin.delete("deployment/stays", "deployment/dies")
+
+
+def test_a_machine_with_a_full_disk_keeps_what_runs_takes_nothing_and_ends_what_is_deleted(grove: Grove) -> None:
+    admin = grove.admin.enter_by(*grove.machines)
+    admin.apply(roaming("stays"), roaming("ends"))
+    (placed,) = machines_of(grove.pods(admin, "-l", "app=ends"))
+    stricken = next(machine for machine in grove.machines if machine.name == placed)
+    admin.enter_by(*(machine for machine in grove.machines if machine is not stricken))
+    with _small_disk(stricken) as filler:
+        grove.settle()
+        before = grove.containers()
+        with filler.open("wb", buffering=0) as full, suppress(OSError):
+            while True:
+                full.write(bytes(4096))
+        admin.apply(roaming("comes", 4))
+        assert placed not in machines_of(grove.pods(admin, "-l", "app=comes"))
+        assert {name: grove.containers()[name] for name in before} == before
+        admin.delete("deployment/ends")
+        until(lambda: not grove.running("ends"), "what is deleted ends all the same")
+        filler.unlink()
+    grove.settle()
+    assert len(grove.running("stays")) == 1
+    until(lambda: len(grove.running("comes")) == 4, "nothing came twice")
+    assert grove.running("ends") == [], "and does not return"
+    admin.delete("deployment/stays", "deployment/comes")
+
+
+@contextmanager
+def _small_disk(machine: Machine) -> Iterator[Path]:
+    """Give a machine's state a file system of its own for the length of the block; gives a file to fill it with."""
+    kept = machine.directory / "kept"
+    machine.stop()
+    machine.state.rename(kept)
+    machine.state.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "bmit-state", str(machine.state)], check=True)
+    shutil.copytree(kept, machine.state, dirs_exist_ok=True)
+    machine.start()
+    filler = machine.state / "filler"
+    try:
+        yield filler
+    finally:
+        filler.unlink(missing_ok=True)
+        machine.stop()
+        _move_back(machine, kept)
+        machine.start()
+
+
+def _move_back(machine: Machine, kept: Path) -> None:
+    shutil.rmtree(kept)
+    shutil.copytree(machine.state, kept)
+    subprocess.run(["umount", str(machine.state)], check=True)
+    machine.state.rmdir()
+    kept.rename(machine.state)
