@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from beemesh_node.runtime.guard.guards import Guards
 from tests.node.integration.machine import Machine
 from tests.node.integration.segment import Segment
 
@@ -64,6 +65,27 @@ def dead(machine: Machine, way: str, segment: Segment) -> Iterator[int]:
             yield moment
         finally:
             _signal(every, signal.SIGCONT)
+
+
+@contextmanager
+def hung(machine: Machine, pods: Iterable[str]) -> Iterator[int]:
+    """Let a machine's every process stand still for the length of the block, the guards of leased `pods` (uids) too.
+
+    Only its kernel goes on. Gives the moment, in nanoseconds since the epoch.
+    """
+    assert machine.podman is not None
+    every = {*processes(machine), *machine.podman.processes()}
+    for pod in pods:
+        guard = Guards(machine.local_socket.parent / "pods" / "guards").find(pod)
+        assert guard is not None
+        every |= {guard.timer, guard.first}
+        guard.close()
+    moment = time_ns()
+    _signal(every, signal.SIGSTOP)
+    try:
+        yield moment
+    finally:
+        _signal(every, signal.SIGCONT)
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:

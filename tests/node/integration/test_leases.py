@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -11,11 +13,12 @@ from typing import Any
 import pytest
 
 from beemesh_node.healing.leases.times import TTL
+from tests.node.integration.dying import containers, hung, started_ns, time_ns
 from tests.node.integration.machine import Machine
 from tests.node.integration.manifests import claims, deployment, stateful_set
 from tests.node.integration.mesh import Mesh
 from tests.node.integration.segment import Segment
-from tests.node.integration.waiting import until
+from tests.node.integration.waiting import DEADLINE, until
 
 
 class Reef(Mesh):
@@ -53,6 +56,14 @@ def running(mesh: Mesh, name: str) -> dict[str, list[Machine]]:
     return found
 
 
+def _programs(machine: Machine, workload: str) -> list[tuple[int, str]]:
+    """The programs of a workload on a machine, and the uids of their pods."""
+    assert machine.podman is not None
+    form = '{{.State.Pid}} {{index .Config.Labels "io.beemesh.pod-uid"}}'
+    shown = [machine.podman.run("inspect", "--format", form, each).split() for each in containers(machine, workload)]
+    return [(int(pid), uid) for pid, uid in shown]
+
+
 def test_a_machine_that_is_cut_off_ends_its_slot_before_another_begins(reef: Reef) -> None:
     admin = reef.admin
     manifest = stateful_set("db", 2)
@@ -78,6 +89,34 @@ def test_a_machine_that_is_cut_off_ends_its_slot_before_another_begins(reef: Ree
     reef.segment.plugged(cut.name, True)
     reef.settle()
     admin.delete("statefulset/db")
+
+
+def test_a_machine_on_which_all_hangs_ends_its_slot_before_another_begins(reef: Reef) -> None:
+    """Its daemon, Podman, the monitor and the guard are stopped and never woken: the kernel alone can end the pod."""
+    admin = reef.admin.enter_by(*reef.machines)
+    manifest = deployment("solo", 1)
+    manifest["spec"]["strategy"] = {"type": "Recreate"}
+    admin.apply(manifest)
+    (pod,) = reef.pods(admin)
+    holder = next(machine for machine in reef.machines if machine.name == pod["spec"]["nodeName"])
+    others = [machine for machine in reef.machines if machine is not holder]
+    admin.enter_by(*others)
+    ((program, uid),) = _programs(holder, "solo")
+    exit_of = os.pidfd_open(program)
+    with hung(holder, [uid]) as moment:
+        assert select.select([exit_of], [], [], DEADLINE)[0], "nothing has ended the pod"
+        ended = time_ns()
+        started = until(
+            lambda: next((at for m in others if (at := started_ns(m, moment, "solo")) is not None), None),
+            "runs elsewhere",
+        )
+        print(json.dumps({"ended after s": (ended - moment) / 1e9, "elsewhere after s": (started - moment) / 1e9}))
+        assert ended < started
+        assert started - moment < 2.5 * TTL * 1e9
+    os.close(exit_of)
+    reef.settle()
+    until(lambda: [containers(machine, "solo") for machine in (holder, *others)].count({}) == 2, "one is left")
+    admin.delete("deployment/solo")
 
 
 def test_a_slot_keeps_its_volume_and_shows_its_lease(reef: Reef) -> None:
