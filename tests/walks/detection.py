@@ -6,8 +6,9 @@
 
 The detectors are real, beats and what carries them are not: packets are late and lost, daemons get the processor as
 late as was measured beside four times its load, and each is stopped (SIGSTOP) for a second, left alone for at least
-one, again and again, five seconds apart on average. Now and then a machine really dies: it is killed, cut off or
-stopped for good. Time is simulated; minutes are those of the whole mesh.
+one, again and again, five seconds apart on average. Two machines lose their connection and find each other again. Now
+and then a machine really dies: it is killed, cut off or stopped for good. Time is simulated; minutes are those of the
+whole mesh.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ class Rules:
     """Part of the packets that is lost."""
     delay: tuple[float, float] = (0.0002, 0.005)
     """Seconds that a packet takes."""
+    losses_every: float = 10.0
+    """Seconds between two connections that are lost in the mesh, on average; inf for none."""
     deaths_every: float = 600.0
     """Seconds between two true deaths in the mesh, on average, beyond the time that one takes; inf for none."""
 
@@ -133,6 +136,8 @@ class Walk:
             self.timeline.at(self._random.uniform(0, 1), station.start)
             if self._rules.pauses:
                 self.timeline.at(SETTLE + self._random.uniform(0, MEAN_REST), partial(self._pause, station))
+        if self._rules.losses_every < math.inf:
+            self._disconnect_later()
         if self._rules.deaths_every < math.inf:
             self._die_later()
         self.timeline.run(minutes * 60)
@@ -185,6 +190,16 @@ class Walk:
         station.process.stop(PAUSE)
         rest = REST + self._random.expovariate(1 / (MEAN_REST - REST))
         self.timeline.at(self.timeline.now + PAUSE + rest, partial(self._pause, station))
+
+    def _disconnect_later(self) -> None:
+        wait = self._random.expovariate(1 / self._rules.losses_every)
+        self.timeline.at(self.timeline.now + wait, self._disconnect)
+
+    def _disconnect(self) -> None:
+        self.told.counts["connections lost"] += 1
+        one, other = self._random.sample(self.stations, 2)
+        one.disconnect(other)
+        self._disconnect_later()
 
     def _die_later(self) -> None:
         wait = SETTLE + self._random.expovariate(1 / self._rules.deaths_every)

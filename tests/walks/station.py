@@ -11,7 +11,7 @@ from typing import Protocol
 from beemesh_node.membership import detection as d
 from beemesh_node.membership.cadence import WATCHED_LEAST, lifetime, presence_period
 from beemesh_node.membership.detector import Detector
-from beemesh_node.membership.hearing import ASK_WITHIN, OPEN_WITHIN, Retry, Rhythm, Way
+from beemesh_node.membership.hearing import ASK_WITHIN, LINGER, OPEN_WITHIN, Retry, Rhythm, Way
 from beemesh_node.protocol.ids import MachineId
 from tests.walks.process import Happen, Process, Timeline
 
@@ -41,6 +41,8 @@ class Stream:
     """On which a watcher hears a machine, or waits to."""
 
     watcher: Station
+    born: int
+    """In which life the watcher opened it."""
     target: Station
     way: Way = field(default_factory=Way)
     up: bool = False
@@ -48,6 +50,10 @@ class Stream:
     over: bool = False
     asked_on_stream: bool = False
     """Whether the machine that is watched was asked to beat on it, as it knows."""
+    heard_until: float = -math.inf
+    """Until when datagrams of it are heard although it is over."""
+    beats_until: float = math.inf
+    """When the machine that is watched sends no more of them: some time after it lost the stream."""
 
 
 class Station:
@@ -107,6 +113,14 @@ class Station:
             stream.over = True
             stream.target.served.pop(stream, None)
         self.served.clear()
+
+    def disconnect(self, other: Station) -> None:
+        """Lose the connection to another machine, which loses it too; both may go on, and find each other again."""
+        for watcher, target in ((self, other), (other, self)):
+            stream = watcher.streams.get(target.id)
+            if stream is not None:
+                watcher.process.take(partial(watcher.lost, stream))
+                target.process.take(partial(target.unheard, stream))
 
     def believes_in(self, machine: MachineId) -> bool:
         """Whether a machine counts here."""
@@ -212,7 +226,7 @@ class Station:
         if machine not in self._retries:
             return
         target = self._by_id[machine]
-        stream = self.streams[machine] = Stream(self, target)
+        stream = self.streams[machine] = Stream(self, self._born, target)
         self._later(OPEN_WITHIN, partial(self._give_up, stream))
         after, refused = self._net.knock(self, target)
         if refused:
@@ -230,10 +244,13 @@ class Station:
         machine = stream.target.id
         if stream.over or self.streams.get(machine) is not stream:
             return
-        self._end(self.streams.pop(machine))
+        del self.streams[machine]
         retry = self._retries[machine]
         if stream.up:
+            stream.over, stream.heard_until = True, self._timeline.now + LINGER
             retry.opened()
+        else:
+            self._end(stream)
         self._tell(d.Closed(machine))
         self._later(retry.wait(), partial(self._connect, machine))
 
@@ -247,14 +264,15 @@ class Station:
 
     def heard(self, stream: Stream, by_datagram: bool) -> None:
         """Take in a beat."""
-        if stream.over:
+        lingers = by_datagram and self._timeline.now < stream.heard_until
+        if stream.born != self._born or (stream.over and not lingers):
             return
         if stream.up:
             self.detector.heard(stream.target.id, self._timeline.now)
         else:
             stream.up = True
             self._tell(d.Opened(stream.target.id))
-        if by_datagram and stream.way.came_by_datagram():
+        if by_datagram and not stream.over and stream.way.came_by_datagram():
             self._want_on_stream(stream, on_stream=False)
 
     def _want_on_stream(self, stream: Stream | None, *, on_stream: bool) -> None:
@@ -285,11 +303,18 @@ class Station:
         """Take in how a watcher wants to hear this machine."""
         if stream.over:
             return
+        for former in [each for each in self.served if each.watcher is stream.watcher and each.beats_until < math.inf]:
+            del self.served[former]
         self.served[stream] = None
         stream.asked_on_stream = on_stream
         if on_stream and not self._hurried:
             self._hurried = True
             self.process.fire(self._beat)
+
+    def unheard(self, stream: Stream) -> None:
+        """Take in that the watcher's stream is lost: it hears datagrams for a while yet."""
+        if stream in self.served:
+            stream.asked_on_stream, stream.beats_until = False, self._timeline.now + LINGER
 
     def questioned(self, asker: Station, number: int, machine: MachineId) -> None:
         """Answer when another machine was last heard here."""
@@ -308,6 +333,7 @@ class Station:
             self._rhythm.hurry(now)
         elif now < self._rhythm.due:
             return
+        self.served = {stream: None for stream in self.served if stream.beats_until > now}
         for stream in self.served:
             watcher = stream.watcher
             self._net.datagram(self, watcher, partial(watcher.heard, stream, True))

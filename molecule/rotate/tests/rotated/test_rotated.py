@@ -1,6 +1,7 @@
 """After the rotation: other keys everywhere, the same machines, the same containers, and nobody has noticed."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,9 @@ testinfra_hosts = [f"podman://{scenario.PREFIX}{name}" for name in MACHINES]
 
 
 @pytest.fixture
-def before() -> Any:
+def before(notes: Path) -> Any:
     """What was noted before."""
-    return json.loads((scenario.directory() / "before.json").read_text())
+    return json.loads(notes.read_text())
 
 
 def test_every_machine_has_other_keys(host: Host, before: Any) -> None:
