@@ -196,9 +196,10 @@ class Walk:
         self.timeline.at(self.timeline.now + wait, self._disconnect)
 
     def _disconnect(self) -> None:
-        self.told.counts["connections lost"] += 1
         one, other = self._random.sample(self.stations, 2)
-        one.disconnect(other)
+        if self._death is None:
+            self.told.counts["connections lost"] += 1
+            one.disconnect(other)
         self._disconnect_later()
 
     def _die_later(self) -> None:
