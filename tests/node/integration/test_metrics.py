@@ -77,7 +77,10 @@ def everywhere(grove: Grove) -> Counter[str]:
 
 def settled(grove: Grove) -> Counter[str] | None:
     found = everywhere(grove)
-    return found if (found["beemesh_members ready"], found["beemesh_heard_members"]) == (3 * 3, 3 * 2) else None
+    here = (found["beemesh_members ready"], found["beemesh_heard_members"]) == (3 * 3, 3 * 2)
+    # What earlier tests deleted is still ending.
+    ended = not any(value for name, value in found.items() if name.startswith("beemesh_claims "))
+    return found if here and ended else None
 
 
 def since(before: Counter[str], grove: Grove, **least: int) -> Counter[str] | None:
