@@ -175,7 +175,7 @@ class Beats:
                 if voice is not None:
                     voice.gone(machine)
             case Refute(incarnation):
-                log.warning("said to be dead, contradicting", incarnation=incarnation)
+                log.warning("held dead, or cut off: says that it is here", incarnation=incarnation)
                 if voice is not None:
                     voice.contradict(incarnation)
             case Alive():

@@ -173,7 +173,7 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Refute:
-    """Somebody says that this machine is dead: tell of it at once, as of this incarnation."""
+    """Others hold this machine dead, or may: tell of it at once, as of this incarnation."""
 
     incarnation: int
 

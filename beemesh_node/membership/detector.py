@@ -72,6 +72,7 @@ class Detector:
         self._votes = Votes(self._config.vote_life)
         self._effects: list[DetectionEffect] = []
         self._due: float | None = None
+        self._refuted_at = -math.inf
         self.counts: Counter[str] = Counter()
         """How often what happened: suspicions, those that were wrong, accusations, deaths, refutations, waking late."""
 
@@ -147,6 +148,8 @@ class Detector:
         grave = self._graves.get(machine)
         if grave is not None:
             old = life == grave.life and sequence <= grave.sequence
+            if not old and self._lost(now):
+                self._refute(now)
             if old or (life <= grave.life and now < grave.at + self._config.in_flight):
                 return
             del self._graves[machine]
@@ -170,16 +173,29 @@ class Detector:
             self.counts["accusations.ignored"] += 1
             return
         if machine == self._me:
-            life, sequence = known
-            self._known[machine] = (Life(life.started_at, life.incarnation + 1), sequence)
-            self.counts["refutations"] += 1
-            self._effects.append(Refute(life.incarnation + 1))
+            self._refute(now)
             return
         self._votes.add(accuser, accusation, now)
         watched = self._watched.get(machine)
         if watched is not None and watched.failed and not watched.met and not watched.condemned:
             # A watcher that came too late to hear it cannot reach it either.
             self._accuse(watched, accusation.reason, now)
+
+    def _lost(self, now: float) -> bool:
+        """Whether this machine has just held as many dead as are left to it, and has not said yet that it is here.
+
+        Then it may be the one that was cut off: who held it dead would not believe its presences for a while.
+        """
+        recent = max(self._refuted_at, now - self._config.in_flight)
+        lately = sum(grave.at > recent for grave in self._graves.values())
+        return self._me in self._known and lately >= len(self._known)
+
+    def _refute(self, now: float) -> None:
+        life, sequence = self._known[self._me]
+        self._known[self._me] = (Life(life.started_at, life.incarnation + 1), sequence)
+        self._refuted_at = now
+        self.counts["refutations"] += 1
+        self._effects.append(Refute(life.incarnation + 1))
 
     # ---- judging
 

@@ -33,7 +33,7 @@ _DETECTION = {
     "accusations": ("accusations", "Death notices that this machine sent."),
     "accusations.ignored": ("ignored_accusations", "Accusations that were not believed, whoever sent them."),
     "deaths": ("deaths", "Machines that were found dead, by two watchers."),
-    "refutations": ("refutations", "Times that this machine was said to be dead and contradicted."),
+    "refutations": ("refutations", "Times that this machine was held dead, or may have been, and contradicted."),
     "late": ("late_wakeups", "Times that this daemon was asleep itself when it had to judge others."),
 }
 

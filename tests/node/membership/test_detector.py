@@ -140,9 +140,25 @@ def test_presences_from_before_the_death_revive_nobody_later_ones_do() -> None:
     assert d.Redial(b) in detector.handle(d.Pulse(), 1.3)
     effects = detector.handle(d.Redialled(b, True), 1.31)
     assert any(isinstance(effect, d.Dead) for effect in effects)
-    assert detector.handle(d.Present(b, d.Life(1, 0), 8), 1.4) == []
+    assert detector.handle(d.Present(b, d.Life(1, 0), 8), 1.4) == [d.Refute(1)]
+    assert detector.handle(d.Present(b, d.Life(1, 0), 8), 1.5) == [], "it has said that it is here"
     assert detector.handle(d.Present(b, d.Life(1, 0), 7), 9.0) == []
     assert d.Alive(b) in detector.handle(d.Present(b, d.Life(1, 0), 9), 9.1)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_who_was_cut_off_counts_again_as_soon_as_it_hears_of_another(count: int) -> None:
+    wires = settled(count)
+    lost, *others = wires.ids
+    wires.silence(lost)
+    wires.run(1.6)
+    assert wires.believed_dead(lost) == set(others)
+    wires.cut.clear()
+    wires.announce(others[0])
+    wires.run(0.1)
+    assert wires.believed_dead(lost) == set(), "long before presences from before the cut are surely gone"
+    assert wires.life[lost].incarnation == 1
+    assert all(wires.life[other].incarnation == (count == 2) for other in others), "they have lost but one"
 
 
 def test_who_refuses_connections_and_still_beats_is_alive() -> None:
