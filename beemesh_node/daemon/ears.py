@@ -88,6 +88,8 @@ class Ears:
         """Close the stream."""
         self._watching.pop(machine).cancel()
         self._open.pop(machine, None)
+        # Until the task that is cancelled comes to know of it, beats may still come.
+        self._by_id = {number: ear for number, ear in self._by_id.items() if ear.machine != machine}
 
     def redial(self, machine: MachineId) -> None:
         """Look whether anybody listens where a machine was; `Redialled` is told."""
@@ -145,13 +147,15 @@ class Ears:
                     raise
                 finally:
                     if ear.until == math.inf:
-                        del self._by_id[stream.id]
+                        self._by_id.pop(stream.id, None)
 
     def _forget_lost(self) -> None:
         now = trio.current_time()
         self._by_id = {number: ear for number, ear in self._by_id.items() if ear.until > now}
 
     def _beat_of(self, ear: _Ear) -> None:
+        if ear.stream.id not in self._by_id:
+            return
         self.counts["beats.heard"] += 1
         if ear.machine in self._open or ear.until < math.inf:
             self._heard(ear.machine, trio.current_time())

@@ -154,6 +154,19 @@ async def test_beats_come_as_datagrams_where_these_get_through(mesh: Mesh) -> No
         await until(lambda: one.beats.status()["datagrams"] == 1)
 
 
+async def test_a_beat_in_the_moment_in_which_a_machine_is_watched_no_more(mesh: Mesh) -> None:
+    air = Air()
+    async with watch(mesh, air) as one, watch(mesh, air) as other:
+        await acquaint(air, one, other)
+        (watcher,) = other.beats._drum._watchers.values()
+        beat = watcher.stream.datagram()
+        one.beats._ears.unwatch(other.id)
+        one.beats._ears._datagram(beat)
+        assert one.heard() == 0
+        one.beats._ears.watch(other.id)
+        await until(lambda: one.heard() == 1)
+
+
 async def test_one_voice_is_contradicted(mesh: Mesh) -> None:
     air = Air()
     async with watch(mesh, air) as one, watch(mesh, air) as other, watch(mesh, air) as liar:
